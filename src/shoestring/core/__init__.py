@@ -1,0 +1,1 @@
+"""core: the values that everything else passes around. Standard library only."""

@@ -1,0 +1,292 @@
+"""protocols: what a task, a network, a technique, a hook and a placement have to offer.
+
+Tensors are named by what they hold; N is labels (one per picture, one per target token), B is
+examples, C is classes or pieces. Types of numpy and torch stand here in quotes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from shoestring.core.budget import Budget
+from shoestring.core.receipt import Finding, Plain, Scores
+from shoestring.core.run import Recipe, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+Progress = Callable[[str, int, int], None]  # what is being done, done so far, of how many
+Outcomes = Mapping[str, "NDArray[Any]"]  # per-example arrays of equal first dimension
+State = dict[str, Any]  # tensors and numbers by name; the fit owns and checkpoints it
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The Progress of whoever does not want any."""
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+class Examples(Protocol):
+    """One split of a data set, in a fixed order. Read from disk as needed; no torch."""
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """(B,) a content hash of each example, the same on every machine and in every run."""
+
+    @property
+    def split(self) -> str:
+        """train, validation or test; grading examples of test is an opening."""
+
+    def __len__(self) -> int: ...
+
+
+class Dataset(Protocol):
+    """What a task made of a source: splits, what they fix, and what was found on the way."""
+
+    fingerprint: str
+    facts: Plain  # what a network and a bundle must know: labels, size, channels; or languages
+    findings: tuple[Finding, ...]
+
+    @property
+    def train(self) -> Examples: ...
+
+    @property
+    def validation(self) -> Examples: ...
+
+    def test(self) -> Examples:
+        """Opens the test split; raises DataError where there is none."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples on the device, as the fit takes them."""
+
+    inputs: Any  # what the network reads; images: uint8 (B, H, W, C) until change_batch ends
+    targets: torch.Tensor  # images: (B,) int64; translation: (B, T) pieces
+    ids: torch.Tensor  # (B,) int64 position in the split: random draws are keyed by it
+    size: int  # labels in it: what a mean loss is a mean over
+    soft_targets: torch.Tensor | None = None  # (N, C) where a hook mixed labels
+
+
+class Feed(Protocol):
+    """A split made ready on a device."""
+
+    def order(self, batch_size: int, seed: int, epoch: int) -> Sequence[torch.Tensor]:
+        """The batches of an epoch, each the ids in it. Depends on nothing but the arguments."""
+
+    def batch(self, ids: torch.Tensor) -> Batch: ...
+
+    def prepare(self, inputs: Any) -> Any:
+        """What every batch goes through last before the network: uint8 pixels to floats."""
+
+    def __len__(self) -> int: ...
+
+
+class Draws(Protocol):
+    """Random numbers keyed by (seed, epoch, example): the same example draws the same numbers
+    whichever batch, rank or resumed process it falls into."""
+
+    def uniform(self, count: int) -> torch.Tensor:
+        """(B, count) float32 in [0, 1), fresh at each call."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A quick look at a model in the middle of a fit."""
+
+    quality: float
+    loss: float
+    examples: int
+
+
+# --- the two plugs of a task --------------------------------------------------------------------
+
+
+class Predictor(Protocol):
+    """Answers from a bundle. No torch."""
+
+    def predict(self, inputs: Any, options: Any) -> list[Plain]:
+        """One plain answer an input, in order; a broken input gives {"error": ...} in its place."""
+
+    def outcomes(self, examples: Examples, progress: Progress) -> Outcomes:
+        """Answers and truths of a whole split, for scores and paired comparison."""
+
+    def answers(self, inputs: Any, options: Any) -> Iterator[Plain]:
+        """As predict, one by one and with flat memory however many inputs there are."""
+
+    def golden(
+        self, inputs: Mapping[str, NDArray[Any]] | None = None
+    ) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+        """Inputs (fixed ones, or those that an older bundle was stored with) and what the graphs
+        give for them, for golden.npz."""
+
+    def latency_inputs(self) -> Mapping[str, Callable[[], object]]:
+        """What is timed, by name: {"model": one example at input size, "file": from encoded}."""
+
+
+class Network(Protocol):
+    """One kind of model of a task. Everything about tensors that the engine may need."""
+
+    kind: str
+
+    def architecture(self, options: Plain, facts: Plain) -> Plain:
+        """Every option written out, from the few that were given; checks them."""
+
+    def build(self, architecture: Plain) -> torch.nn.Module: ...
+
+    def logits(
+        self, model: torch.nn.Module, inputs: Any, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, C) logits and their (N,) labels, padding removed."""
+
+    def parts(self, model: torch.nn.Module) -> Sequence[tuple[str, torch.nn.Module]]:
+        """The model in order from input to output, for freezing and rates by depth."""
+
+    def macs(self, architecture: Plain) -> int:
+        """Multiply-accumulates for one example at the model's input size."""
+
+    def graphs(self, model: torch.nn.Module, run: Run) -> Mapping[str, bytes]:
+        """The files that ship, by name: ONNX graphs, and weights that they share."""
+
+    def agreement(self, model: torch.nn.Module, predictor: Predictor, examples: Examples) -> str:
+        """Runs the float32 model and the bundle over the examples; returns one sentence with the
+        largest difference, raises BundleError where they disagree by more than stated."""
+
+
+class Task(Protocol):
+    """A kind of problem. Importing one brings no torch."""
+
+    name: str
+    metric: str
+    options: type[Any]  # frozen dataclass: what a person may say of data and training
+    answer_options: type[Any]  # frozen dataclass: what a person may say to predict
+    networks: tuple[str, ...]  # kinds; the first is the default
+
+    def recognizes(self, source: str) -> bool:
+        """Whether this source looks like data of this task."""
+
+    def load(self, recipe: Recipe, progress: Progress) -> Dataset:
+        """Reads, checks, splits and caches. `recipe.options` are this task's options."""
+
+    def load_for(self, source: str, facts: Plain, options: Plain, progress: Progress) -> Examples:
+        """Examples to grade a bundle on: `mnist:test`, a folder, a file; prepared as its facts
+        say, labels in its order."""
+
+    def complete(self, recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
+        """Fills in what the person left open (network, batch size, rate, default hooks), from
+        the data and the seconds at hand."""
+
+    def network(self, kind: str) -> Network:
+        """Imports torch."""
+
+    def feed(self, examples: Examples, facts: Plain, device: str) -> Feed:
+        """Imports torch."""
+
+    def quality(self, network: Network, model: torch.nn.Module, feed: Feed) -> Quality:
+        """A quick look at a model on the validation split."""
+
+    def augment(self, batch: Batch, draws: Draws, options: Plain) -> Batch:
+        """Label-keeping changes of a training batch."""
+
+    def augment_options(self) -> Plain:
+        """The options that `augment` understands, with their defaults."""
+
+    def predictor(self, manifest: Plain, files: Mapping[str, Any]) -> Predictor:
+        """`files` maps a bundle's file names to onnxruntime sessions or bytes. No torch."""
+
+    def scores(self, outcomes: Outcomes, facts: Plain) -> Scores:
+        """Quality, interval, loss and details from stored outcomes. No torch."""
+
+    def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
+        """What the words after `predict BUNDLE` stand for; standard input where there are none."""
+
+    def render(self, answer: Plain) -> str:
+        """One answer as a line of text for a terminal."""
+
+
+# --- techniques ---------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Technique(Protocol):
+    """A frozen dataclass of options with one method. `words` gives its command-line form."""
+
+    def apply(self, run: Run, budget: Budget) -> Run:
+        """A new run; the argument stays as it was."""
+
+
+class Hook:
+    """A technique that changes how a fit goes. Every slot has a neutral default; a technique
+    takes the slots that it needs. No slot sees the loop, the clock or ranks."""
+
+    def prepare(self, model: torch.nn.Module, network: Network) -> torch.nn.Module:
+        return model
+
+    def parameter_groups(
+        self, model: torch.nn.Module, network: Network
+    ) -> Sequence[Mapping[str, Any]] | None:
+        """Groups for the optimizer with `rate_factor` and `weight_decay`; None: no opinion."""
+        return None
+
+    def change_batch(self, task: Task, batch: Batch, draws: Draws) -> Batch:
+        return batch
+
+    def change_loss(
+        self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        return loss
+
+    def learning_rate(self, progress: float) -> float:
+        """A factor on the peak rate at a progress of 0 to 1; several multiply."""
+        return 1.0
+
+    def before_step(self, model: torch.nn.Module) -> None:
+        """After backward, before the optimizer: clipping lives here."""
+
+    def after_step(self, model: torch.nn.Module, rate: float, state: State) -> None:
+        """After the optimizer: proximal steps and averages live here."""
+
+    def evaluation_weights(
+        self, model: torch.nn.Module, state: State
+    ) -> Mapping[str, torch.Tensor] | None:
+        """Weights to judge and keep instead of the model's own, by state-dict name."""
+        return None
+
+    def should_stop(self, curve: Sequence[Plain], state: State) -> bool:
+        return False
+
+
+# --- devices and ranks --------------------------------------------------------------------------
+
+
+class Placement(Protocol):
+    """How the loop meets devices and ranks. The loop knows of neither."""
+
+    device: str
+    lead: bool  # whether this process writes files and talks to the person
+
+    def place(self, model: torch.nn.Module) -> torch.nn.Module: ...
+
+    def shard(self, ids: torch.Tensor) -> torch.Tensor:
+        """This process's part of a batch."""
+
+    def forward_backward(
+        self, loss: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]], batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Runs `loss` (mean loss, number right) and its backward; gradients end up global."""
+
+    def mean(self, total: float, count: float) -> float:
+        """The global mean of sums and counts."""
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any process wants to stop."""
+
+    def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None: ...
+
+    def load(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]: ...

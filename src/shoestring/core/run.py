@@ -1,0 +1,97 @@
+"""run: a recipe (everything that decides a training, as plain values) and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shoestring.core.receipt import Finding, Plain, Receipt, Scores
+
+RUN_VERSION = 1  # of run.json; a newer one is refused, an older one is read for ever
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """One line of the plan. The first is written before step 0, each later one before it takes
+    effect, so that a replay of the lines gives the same weights."""
+
+    at_step: int
+    total_steps: int
+    reason: str
+    rate_factor: float = 1.0  # on the learning rate from here on
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training. Two fits of equal recipes on one machine give the same
+    bytes. A field at None is decided before step 0 and written back here."""
+
+    task: str
+    source: str  # the data, as the person named it
+    fingerprint: str = ""  # of the data as read; set when it was loaded
+    options: Plain = field(default_factory=dict)  # the task's own, defaults written out
+    network: Plain = field(default_factory=dict)  # {"kind": "compact", "width": 32, ...}
+    optimizer: str | None = None  # "adamw", "adam", "sgd"
+    learning_rate: float | None = None  # peak
+    weight_decay: float | None = None  # decoupled
+    batch_size: int | None = None
+    schedule: str | None = None  # "one_cycle", "linear", "constant"
+    label_smoothing: float | None = None
+    seed: int = 0
+    precision: str | None = None  # "float32" or "bfloat16"; None: the faster here
+    device: str = "auto"
+    threads: int | None = None  # of the fit; part of the signature
+    steps: int | None = None  # asked for; None: from epochs or the budget
+    epochs: float | None = None  # asked for
+    budget_seconds: float | None = None  # asked for
+    evaluate_every: int | None = None  # steps
+    plan: tuple[PlanChange, ...] = ()  # filled by the fit, replayed by a repeat
+    hooks: tuple[str, ...] = ()  # techniques that change the fit, in their command-line words
+    without: tuple[str, ...] = ()  # default techniques that were asked to stay out
+    open_test: bool = False  # open the test split once, when the fit has ended
+
+    @property
+    def total_steps(self) -> int | None:
+        return self.plan[-1].total_steps if self.plan else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a recipe: a folder and the plain values in it. Never changed, only replaced."""
+
+    path: Path
+    task: str
+    recipe: Recipe
+    architecture: Plain | None = None  # enough to rebuild the network; None before the fit
+    quantization: Plain = field(default_factory=dict)  # what export applies; weights are float
+    facts: Plain = field(default_factory=dict)  # what the data fixed: labels, image size, channels
+    scores: Scores | None = None
+    curve: tuple[Plain, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    parents: tuple[str, ...] = ()
+    environment: Plain = field(default_factory=dict)  # versions, processor, threads
+    version: int = RUN_VERSION
+
+    @property
+    def trained(self) -> bool:
+        return self.architecture is not None
+
+    def with_recipe(self, **changes: Any) -> Run:
+        return replace(self, recipe=replace(self.recipe, **changes))
+
+    def with_hook(self, words: str) -> Run:
+        """The same run with a technique added to its recipe, in the place of one of that name."""
+        name = words.partition(":")[0]
+        others = tuple(h for h in self.recipe.hooks if h.partition(":")[0] != name)
+        return self.with_recipe(hooks=(*others, words))
+
+    def with_receipt(self, receipt: Receipt) -> Run:
+        return replace(self, receipts=(*self.receipts, receipt))
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top; neither is touched."""
+    return {**base, **changes}

@@ -1,0 +1,88 @@
+"""apply: applies a technique to a run and writes its receipt. The only place that does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from shoestring import plugins
+from shoestring.core.budget import Budget, Cost
+from shoestring.core.errors import UserError
+from shoestring.core.plain import to_plain
+from shoestring.core.protocols import Technique
+from shoestring.core.receipt import Interval, Receipt, Scores, Verdict
+from shoestring.core.run import Run
+from shoestring.engine import evidence, store
+
+
+def apply(technique: Technique, run: Run, budget: Budget) -> Run:
+    """The run that the technique makes of `run`, with one receipt more.
+
+    An edit of a recipe is not measured here: its gain shows only beside a run without it. A
+    technique on a trained run is measured against its parent.
+    """
+    with budget.meter() as meter:
+        after = technique.apply(run, budget)
+    gain: Interval | None = None
+    verdict: Verdict = "not measured"
+    reason = ""
+    if not run.trained:
+        reason = "no run without it to compare with; train one with --without " + _name(technique)
+    elif after.path != run.path:
+        gain, verdict = evidence.gain(run.path / store.OUTCOMES, after.path / store.OUTCOMES)
+    receipt = Receipt(
+        technique=plugins.words(technique),
+        options=to_plain(technique),
+        before=run.scores,
+        after=after.scores,
+        gain=gain,
+        verdict=verdict,
+        reason=reason,
+        cost=meter.cost,
+        signature=after.scores.signature if after.scores else "",
+        at=now(),
+    )
+    return after.with_receipt(receipt)
+
+
+def edited(techniques: tuple[Technique, ...], run: Run, budget: Budget) -> Run:
+    """The untrained run with every technique's edit in its recipe, in order. Raises UserError for
+    the same technique twice."""
+    names = [_name(t) for t in techniques]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{name} was given twice; give all its options at once")
+    for technique in techniques:
+        run = apply(technique, run, budget)
+    return run
+
+
+def noted(
+    run: Run,
+    what: str,
+    *,
+    cost: Cost = Cost(),
+    after: Scores | None = None,
+    reason: str = "",
+    options: dict[str, object] | None = None,
+) -> Run:
+    """The run with a line for work that is no technique: data, fit, export, an opened test."""
+    line = Receipt(
+        technique=what,
+        options=options or {},
+        after=after,
+        verdict="not measured",
+        reason=reason,
+        cost=cost,
+        signature=after.signature if after else "",
+        at=now(),
+    )
+    return replace(run, receipts=(*run.receipts, line))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _name(technique: Technique) -> str:
+    return plugins.words(technique).partition(":")[0]

@@ -1,0 +1,159 @@
+"""device: seeds, threads, precision, devices, and random draws keyed by example."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.utils.deterministic
+
+from shoestring import __version__
+from shoestring.core.errors import UserError
+from shoestring.core.receipt import Plain
+
+PRECISIONS = ("float32", "bfloat16")
+_MASK64 = (1 << 64) - 1
+
+
+def available() -> tuple[str, ...]:
+    """The devices that this machine and this torch have, the best first."""
+    found = []
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return (*found, "cpu")
+
+
+def resolve(asked: str) -> str:
+    """The device to use; `auto` takes the best, a named one that is absent is refused."""
+    devices = available()
+    if asked == "auto":
+        return devices[0]
+    if asked.partition(":")[0] not in devices:
+        raise UserError(
+            f"device {asked!r} is not here; this machine and this torch {torch.__version__} have: "
+            f"{', '.join(devices)}"
+        )
+    return asked
+
+
+def default_threads() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
+    return torch.get_num_threads()
+
+
+@contextmanager
+def settled(threads: int) -> Iterator[None]:
+    """Fixed threads and deterministic kernels inside; everything as it was after."""
+    before = torch.get_num_threads()
+    mode = torch.get_deterministic_debug_mode()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.set_num_threads(threads)
+    # use_deterministic_algorithms does the same but imports the compiler, which takes seconds.
+    # A kernel with no deterministic form warns, and the exactness test would turn it up.
+    torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+    benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seeds torch's own generators for one step, so that dropout needs no stored state and a
+    resumed fit draws what an unbroken one would have drawn."""
+    torch.manual_seed(_mixed(seed, step))
+
+
+def environment(threads: int, device: str) -> Plain:
+    """What, beside the recipe, decides the bytes that a fit gives."""
+    return {
+        "shoestring": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "vector_unit": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "threads": threads,
+        "cores": os.cpu_count() or 1,
+    }
+
+
+def signature(environment: Plain) -> str:
+    """One line that says where a figure was measured."""
+    names = ("shoestring", "torch", "device", "vector_unit", "threads")
+    return "|".join(f"{name}:{environment[name]}" for name in names if name in environment)
+
+
+class KeyedDraws:
+    """Uniform numbers from a counter-based hash (the finaliser of SplitMix64, Steele et al. 2014)
+    of seed, epoch, example and a running number: no state, no order, any device."""
+
+    def __init__(self, seed: int, epoch: int, ids: torch.Tensor) -> None:
+        key = _signed(_mixed(seed, epoch))
+        self._base = _scrambled(ids.to(torch.int64) * _signed(0x9E3779B97F4A7C15) + key)
+        self._drawn = 0
+
+    def uniform(self, count: int) -> torch.Tensor:
+        """(B, count) float32 in [0, 1)."""
+        device = self._base.device
+        counters = torch.arange(self._drawn, self._drawn + count, device=device) + 1
+        self._drawn += count
+        bits = _scrambled(self._base[:, None] + counters * _signed(0xD1B54A32D192ED03))
+        return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * (1.0 / (1 << 24))
+
+
+def _scrambled(x: torch.Tensor) -> torch.Tensor:
+    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _signed(0x94D049BB133111EB)
+    return x ^ ((x >> 31) & 0x1FFFFFFFF)
+
+
+def _signed(value: int) -> int:
+    """The same 64 bits as a signed integer, as torch's int64 has them."""
+    value &= _MASK64
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _mixed(seed: int, number: int) -> int:
+    x = (seed * 0x9E3779B97F4A7C15 + number * 0xD1B54A32D192ED03 + 0x632BE59BD9B4E019) & _MASK64
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK64
+    return (x ^ (x >> 31)) >> 1  # torch.manual_seed takes 63 bits everywhere
+
+
+def _processor() -> str:
+    try:
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def quiet_kernels() -> Iterator[None]:
+    """Without the warnings that torch gives for kernels that have no deterministic form; the
+    caller says so on the receipt instead."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*does not have a deterministic implementation.*"
+        )
+        yield

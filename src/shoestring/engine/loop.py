@@ -1,0 +1,202 @@
+"""loop: one fit's state: model, optimizers, batches, a step, a look, a snapshot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from shoestring import plugins
+from shoestring.core.protocols import Batch, Dataset, Feed, Hook, Network, Placement, Task
+from shoestring.core.run import Run
+from shoestring.engine import schedule
+from shoestring.engine.device import KeyedDraws, seed_step
+from shoestring.engine.optimizer import optimizers, restore_state, state_tensors
+
+
+@dataclass
+class Progress:
+    """What a fit has reached; with the tensors, all that a checkpoint holds."""
+
+    step: int = 0
+    epoch: int = 0
+    offset: int = 0  # batches of the epoch that were taken
+    rollbacks: int = 0
+    best_quality: float = -math.inf
+    best_loss: float = math.inf
+    best_step: int = -1
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)  # the hooks' numbers
+
+
+class Loop:
+    """One fit in progress: model, optimizer, feeds and Progress."""
+
+    def __init__(self, run: Run, dataset: Dataset, placement: Placement) -> None:
+        recipe = run.recipe
+        self.recipe, self.placement = recipe, placement
+        self.task: Task = plugins.task(recipe.task)
+        self.hooks: list[Hook] = [
+            hook for hook in map(plugins.technique, recipe.hooks) if isinstance(hook, Hook)
+        ]
+        self.network: Network = self.task.network(recipe.network["kind"])
+        self.architecture = run.architecture or self.network.architecture(
+            recipe.network, dataset.facts
+        )
+        self.train: Feed = self.task.feed(dataset.train, dataset.facts, placement.device)
+        self.validation: Feed = self.task.feed(dataset.validation, dataset.facts, placement.device)
+        seed_step(recipe.seed, -1)
+        model = self.network.build(self.architecture)
+        for hook in self.hooks:
+            model = hook.prepare(model, self.network)
+        self.raw = model  # its state dict has the names that are stored
+        self.model = placement.place(model)
+        self.optimizers = optimizers(self.raw, recipe, self.network, self.hooks)
+        self.progress = Progress()
+        self.tensors: dict[str, Any] = {}  # the hooks' tensors and numbers
+        self.best: dict[str, torch.Tensor] = {}
+        # Loss times labels, labels right, labels, since the beginning.
+        self.sums = torch.zeros(3, dtype=torch.float64, device=placement.device)
+        self.looked = torch.zeros(3, dtype=torch.float64)  # the sums at the last look
+        self.classes = 0  # known after the first step
+        self._order: Sequence[torch.Tensor] = ()
+        self._order_epoch = -1
+
+    # --- one step ---
+
+    def batch(self) -> Batch:
+        """The next batch of the epoch, changed by the hooks and ready for the network."""
+        p, recipe = self.progress, self.recipe
+        if self._order_epoch != p.epoch:
+            self._order = self.train.order(recipe.batch_size or 1, recipe.seed, p.epoch)
+            self._order_epoch = p.epoch
+        ids = self.placement.shard(self._order[p.offset])
+        batch = self.train.batch(ids)
+        if self.hooks:
+            draws = KeyedDraws(recipe.seed, p.epoch, batch.ids)
+            for hook in self.hooks:
+                batch = hook.change_batch(self.task, batch, draws)
+        p.offset += 1
+        if p.offset == len(self._order):
+            p.epoch, p.offset = p.epoch + 1, 0
+        return replace(batch, inputs=self.train.prepare(batch.inputs))
+
+    def step(self, progress: float, factor: float) -> tuple[torch.Tensor, int]:
+        """One optimizer step: the mean loss, still on the device, and the labels it is over."""
+        recipe, p = self.recipe, self.progress
+        seed_step(recipe.seed, p.step)
+        batch = self.batch()
+        rate = (recipe.learning_rate or 0.0) * factor
+        rate *= schedule.shape(recipe.schedule or "constant", progress)
+        for hook in self.hooks:
+            rate *= hook.learning_rate(progress)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("rate_factor", 1.0)
+            optimizer.zero_grad(set_to_none=True)
+        loss, right = self.placement.forward_backward(self.loss, batch)
+        for hook in self.hooks:
+            hook.before_step(self.raw)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for hook in self.hooks:
+            hook.after_step(self.raw, rate, self.tensors)
+        p.step += 1
+        self.sums[0] += loss * batch.size
+        self.sums[1] += right
+        self.sums[2] += batch.size
+        return loss, batch.size
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        with self.autocast():
+            logits_NC, labels_N = self.network.logits(self.model, batch.inputs, batch.targets)
+        logits_NC = logits_NC.float()
+        self.classes = logits_NC.shape[1]
+        targets = labels_N if batch.soft_targets is None else batch.soft_targets
+        smoothing = self.recipe.label_smoothing or 0.0
+        loss = F.cross_entropy(logits_NC, targets, label_smoothing=smoothing)
+        for hook in self.hooks:
+            loss = hook.change_loss(loss, logits_NC, labels_N, batch)
+        return loss, (logits_NC.detach().argmax(1) == labels_N).sum()
+
+    def autocast(self) -> AbstractContextManager[None]:
+        device = self.placement.device.partition(":")[0]
+        enabled = self.recipe.precision == "bfloat16"
+        return torch.autocast(device, torch.bfloat16, enabled=enabled)
+
+    # --- quality ---
+
+    def evaluation_weights(self) -> dict[str, torch.Tensor]:
+        """The weights to judge and keep: the model's own unless a hook has better ones."""
+        weights = dict(self.raw.state_dict())
+        for hook in self.hooks:
+            weights.update(hook.evaluation_weights(self.raw, self.tensors) or {})
+        return weights
+
+    def evaluate(self) -> dict[str, Any]:
+        """Looks at the validation split and keeps the weights if they are the best so far. The
+        line for the curve also holds the training means since the look before."""
+        p = self.progress
+        own = {name: t.clone() for name, t in self.raw.state_dict().items()}
+        kept = {name: t.detach().clone() for name, t in self.evaluation_weights().items()}
+        self.raw.load_state_dict(kept)
+        self.raw.eval()
+        with torch.no_grad(), self.autocast():
+            found = self.task.quality(self.network, self.raw, self.validation)
+        self.raw.train()
+        self.raw.load_state_dict(own)
+        if (found.quality, -found.loss) > (p.best_quality, -p.best_loss):
+            p.best_quality, p.best_loss, p.best_step = found.quality, found.loss, p.step
+            self.best = kept
+        sums = self.sums.cpu().clone()
+        loss_sum, right, labels = (float(x) for x in sums - self.looked)
+        self.looked = sums
+        line = {
+            "step": p.step,
+            "epoch": round(p.epoch + p.offset / max(1, len(self._order)), 3),
+            "train_loss": loss_sum / max(1.0, labels),
+            "train_accuracy": right / max(1.0, labels),
+            "quality": found.quality,
+            "validation_loss": found.loss,
+        }
+        p.curve.append(line)
+        return line
+
+    # --- checkpoints ---
+
+    def snapshot(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and values from which `restore` goes on exactly."""
+        tensors = {f"model.{n}": t.clone() for n, t in self.raw.state_dict().items()}
+        tensors |= {f"best.{n}": t for n, t in self.best.items()}
+        tensors |= {"sums": self.sums.clone(), "looked": self.looked.clone()}
+        tensors |= {f"optimizer.{n}": t for n, t in state_tensors(self.optimizers).items()}
+        numbers = {}
+        for name, value in self.tensors.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"state.{name}"] = value.clone()
+            else:
+                numbers[name] = value
+        values = {**vars(self.progress), "state": numbers, "curve": list(self.progress.curve)}
+        return tensors, values
+
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {
+                n[len(prefix) :]: t.to(self.placement.device, copy=True)
+                for n, t in tensors.items()
+                if n.startswith(prefix)
+            }
+
+        self.raw.load_state_dict(part("model."))
+        self.best = part("best.")
+        self.sums = tensors["sums"].to(self.placement.device, copy=True)
+        self.looked = tensors["looked"].clone()
+        self.progress = Progress(**{**values, "curve": list(values["curve"])})
+        self.tensors = {**part("state."), **values["state"]}
+        restore_state(self.optimizers, part("optimizer."))
+        self._order_epoch = -1

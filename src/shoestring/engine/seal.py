@@ -1,0 +1,77 @@
+"""seal: what follows a fit: weights stored, bundle exported, graded, and the test opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shoestring import plugins
+from shoestring.core.budget import Budget, Cost
+from shoestring.core.listener import Listener
+from shoestring.core.protocols import Dataset
+from shoestring.core.run import Run
+from shoestring.engine import measure, store
+from shoestring.engine.apply import noted
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_model(run: Run) -> torch.nn.Module:
+    """A fresh model of a trained run, in evaluation mode, on the CPU."""
+    assert run.architecture is not None
+    tensors, _ = store.load_tensors(run.path / store.WEIGHTS)
+    return _model(run, tensors)
+
+
+def _model(run: Run, weights: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    assert run.architecture is not None
+    model = plugins.task(run.task).network(run.architecture["kind"]).build(run.architecture)
+    model.load_state_dict({name: t.detach().cpu() for name, t in weights.items()})
+    return model.eval()
+
+
+def sealed(
+    run: Run,
+    weights: Mapping[str, torch.Tensor],
+    dataset: Dataset,
+    budget: Budget,
+    fit_cost: Cost,
+    listener: Listener,
+) -> Run:
+    """The run with weights on disk, a bundle that agrees with them, and scores read off it."""
+    from shoestring.engine.export import export_run
+
+    model = _model(run, weights)
+    store.save_tensors(run.path / store.WEIGHTS, model.state_dict(), {})
+    with budget.meter() as export_meter:
+        bundle = run.path / store.BUNDLE
+        store.remove(bundle)
+        agreement = export_run(run, model, dataset.validation, bundle)
+    with budget.meter() as grade_meter:
+        scores = measure.measure(
+            bundle, run.recipe, run.path / store.OUTCOMES, latency_seconds=_latency(budget)
+        )
+    network = plugins.task(run.task).network(run.architecture["kind"])  # type: ignore[index]  # trained
+    scores = replace(
+        scores,
+        parameters=sum(p.numel() for p in model.parameters()),
+        macs=network.macs(run.architecture or {}),
+    )
+    run = replace(run, scores=scores)
+    run = noted(run, "fit", cost=fit_cost, after=scores)
+    run = noted(run, "export", cost=export_meter.cost, reason=agreement)
+    return noted(run, "grade", cost=grade_meter.cost)
+
+
+def _latency(budget: Budget) -> float:
+    """Seconds that may go into timing the bundle: less where the budget is nearly spent."""
+    return max(0.1, min(1.0, budget.remaining() / 4))
+
+
+def opened(run: Run, dataset: Dataset, listener: Listener) -> Run:
+    """Opens the test split once, on the bundle, and notes it."""
+    scores = measure.evaluate(run.path, f"{run.recipe.source}:test")
+    listener.say(f"test {scores.metric} {scores.quality:.4f} on {scores.examples} examples")
+    return noted(run, "test opened", after=scores)

@@ -1,0 +1,234 @@
+"""store: run folders, checkpoints, resume. Reading a run needs no torch."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoestring.core.errors import RunError, UserError
+from shoestring.core.plain import from_plain, to_plain
+from shoestring.core.receipt import Plain
+from shoestring.core.run import RUN_VERSION, Recipe, Run
+
+if TYPE_CHECKING:
+    import torch
+
+RUN, RECIPE, WEIGHTS = "run.json", "recipe.toml", "model.safetensors"
+METRICS, OUTCOMES, BUNDLE, OPENINGS = "metrics.jsonl", "outcomes.npz", "bundle", "openings.jsonl"
+CHECKPOINT, STARTED, SPENT = (
+    "checkpoint.safetensors",
+    "started.json",
+    "spent.json",
+)  # of a run that is not finished
+
+
+def create(path: Path) -> None:
+    """An empty folder for a new run; refuses one that holds anything, before any work is done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            what = (
+                "holds an unfinished run (go on with it: --resume)"
+                if (path / STARTED).exists()
+                else "is not empty"
+            )
+            raise UserError(f"{path} {what}; name another folder with --out")
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write the run to {path}: {error.strerror or error}") from error
+
+
+def write_started(run: Run) -> None:
+    """What a resume needs before the first checkpoint exists."""
+    write_atomically(run.path / RECIPE, recipe_toml(run.recipe))
+    write_atomically(run.path / STARTED, _json(to_plain(replace(run, path=Path(".")))))
+
+
+def write_finished(run: Run) -> Run:
+    """Writes run.json last: with it the folder is finished, and what only a resume needs goes."""
+    write_atomically(run.path / RECIPE, recipe_toml(run.recipe))
+    write_atomically(run.path / RUN, _json(to_plain(replace(run, path=Path(".")))))
+    for name in (CHECKPOINT, STARTED, SPENT):
+        (run.path / name).unlink(missing_ok=True)
+    return run
+
+
+def write_spent(folder: Path, seconds: float) -> None:
+    """The seconds used so far: what a resume starts its budget's clock with."""
+    write_atomically(folder / SPENT, json.dumps({"seconds": seconds}))
+
+
+def read_spent(folder: Path) -> float:
+    """Seconds used before, 0 where none were noted."""
+    try:
+        return float(json.loads((folder / SPENT).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def read(path: str | os.PathLike[str]) -> Run:
+    """The finished run in a folder. Raises RunError for anything else, saying what it is."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a run: there is no such folder")
+    if not (folder / RUN).exists():
+        if (folder / STARTED).exists():
+            raise RunError(
+                f"{folder} is an unfinished run; go on with it: shoestring train --resume {folder}"
+            )
+        raise RunError(f"{folder} is not a run: it has no {RUN}")
+    return _read(folder, RUN)
+
+
+def read_started(path: str | os.PathLike[str]) -> Run:
+    """The unfinished run in a folder."""
+    folder = Path(path)
+    if (folder / RUN).exists():
+        raise RunError(f"{folder} is finished; there is nothing to resume")
+    if not (folder / STARTED).exists():
+        raise RunError(f"{folder} holds no unfinished run; start one without --resume")
+    return _read(folder, STARTED)
+
+
+def _read(folder: Path, name: str) -> Run:
+    try:
+        plain = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / name} cannot be read: {error}") from error
+    version = plain.get("version") if isinstance(plain, dict) else None
+    if not isinstance(version, int):
+        raise RunError(f"{folder / name} is not a run's description: it has no version")
+    if version > RUN_VERSION:
+        raise RunError(
+            f"{folder} was written by a newer shoestring (run version {version}, this one reads up "
+            f"to {RUN_VERSION}); upgrade shoestring to read it"
+        )
+    try:
+        run = from_plain(Run, plain, str(folder / name))
+    except RunError:
+        raise
+    except UserError as error:
+        raise RunError(f"{error}") from error
+    return replace(run, path=folder)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The plain values of a recipe file; a run folder's own is `recipe.toml`. Raises UserError
+    with file and line for broken TOML; unknown names are found when the recipe is built."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / RECIPE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {file} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"recipe {file} is not TOML: {error}") from error
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(to_plain(recipe)))
+
+
+def _without_none(plain: Any) -> Any:
+    """TOML has no null: an absent name says the same."""
+    if isinstance(plain, dict):
+        return {k: _without_none(v) for k, v in plain.items() if v is not None}
+    if isinstance(plain, list):
+        return [_without_none(v) for v in plain]
+    return plain
+
+
+# --- weights and checkpoints ---------------------------------------------------------------------
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain) -> None:
+    """Tensors and plain values in one safetensors file, written whole or not at all."""
+    from safetensors.torch import save
+
+    contiguous = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
+    write_atomically(path, save(contiguous, {"values": json.dumps(to_plain(values))}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Raises RunError for a file that is not whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = json.loads((file.metadata() or {}).get("values", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def append_lines(path: Path, lines: Iterable[Plain]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(to_plain(line)) + "\n" for line in lines)
+
+
+def rewrite_lines(path: Path, lines: Iterable[Plain]) -> None:
+    """A file of exactly these lines: what a resume does with lines of steps it will repeat."""
+    write_atomically(path, "".join(json.dumps(to_plain(line)) + "\n" for line in lines))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file; a last line that was cut off while written is left out."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """The whole new content or the whole old one, whatever happens. Raises RunError when the disk
+    is full or the folder cannot be written, with the old content in place."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        full = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise RunError(
+            f"cannot write {path}: {full}; what was there before is untouched"
+        ) from error
+
+
+def next_free(parent: Path, name: str) -> Path:
+    """`runs/name-1`, or the first number that is not taken."""
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _json(plain: Any) -> str:
+    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
