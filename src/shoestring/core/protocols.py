@@ -43,6 +43,10 @@ class Examples(Protocol):
     def split(self) -> str:
         """train, validation or test; grading examples of test is an opening."""
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was seen while this split was read by itself; nothing is left out without one."""
+
     def __len__(self) -> int: ...
 
 

@@ -16,7 +16,7 @@ from shoestring.core.protocols import Batch, Dataset, Feed, Hook, Network, Place
 from shoestring.core.run import Run
 from shoestring.engine import schedule
 from shoestring.engine.device import KeyedDraws, seed_step
-from shoestring.engine.optimizer import optimizers, restore_state, state_tensors
+from shoestring.engine.optimizer import restore_state, state_tensors, steppers
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Loop:
             model = hook.prepare(model, self.network)
         self.raw = model  # its state dict has the names that are stored
         self.model = placement.place(model)
-        self.optimizers = optimizers(self.raw, recipe, self.network, self.hooks)
+        self.steppers = steppers(self.raw, recipe, self.network, self.hooks)
         self.progress = Progress()
         self.tensors: dict[str, Any] = {}  # the hooks' tensors and numbers
         self.best: dict[str, torch.Tensor] = {}
@@ -95,15 +95,13 @@ class Loop:
         rate *= schedule.shape(recipe.schedule or "constant", progress)
         for hook in self.hooks:
             rate *= hook.learning_rate(progress)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("rate_factor", 1.0)
-            optimizer.zero_grad(set_to_none=True)
+        for stepper in self.steppers:
+            stepper.zero_grad()
         loss, right = self.placement.forward_backward(self.loss, batch)
         for hook in self.hooks:
             hook.before_step(self.raw)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        for stepper in self.steppers:
+            stepper.step(rate)
         for hook in self.hooks:
             hook.after_step(self.raw, rate, self.tensors)
         p.step += 1
@@ -174,7 +172,7 @@ class Loop:
         tensors = {f"model.{n}": t.clone() for n, t in self.raw.state_dict().items()}
         tensors |= {f"best.{n}": t for n, t in self.best.items()}
         tensors |= {"sums": self.sums.clone(), "looked": self.looked.clone()}
-        tensors |= {f"optimizer.{n}": t for n, t in state_tensors(self.optimizers).items()}
+        tensors |= {f"optimizer.{n}": t for n, t in state_tensors(self.steppers).items()}
         numbers = {}
         for name, value in self.tensors.items():
             if isinstance(value, torch.Tensor):
@@ -198,5 +196,5 @@ class Loop:
         self.looked = tensors["looked"].clone()
         self.progress = Progress(**{**values, "curve": list(values["curve"])})
         self.tensors = {**part("state."), **values["state"]}
-        restore_state(self.optimizers, part("optimizer."))
+        restore_state(self.steppers, part("optimizer."))
         self._order_epoch = -1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Hook, Network
@@ -19,15 +22,128 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic of Jordan et al. 2024
 NEWTON_SCHULZ_STEPS = 3
 
 
-def optimizers(
-    model: nn.Module, recipe: Recipe, network: Network, hooks: Sequence[Hook]
-) -> list[torch.optim.Optimizer]:
-    """What steps a model's weights. Weight decay is decoupled (Loshchilov & Hutter 2019) and
-    spares biases and normalisation, which have one dimension.
+class Stepper(ABC):
+    """Steps some groups of weights; `state` holds its tensors by weight.
 
-    `muon` is Muon (Jordan et al. 2024) for hidden convolutions and AdamW for the rest. Groups
-    carry `rate_factor`, which multiplies the rate of the schedule. Raises UserError for a name
-    that is none.
+    Built on torch's functional optimizers: the classes of torch.optim import the compiler at
+    first use, which costs every command several seconds here and gains nothing.
+    """
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        self.groups = [{"rate_factor": 1.0, "weight_decay": 0.0, **group} for group in groups]
+        self.state: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One step at a learning rate; weights without a gradient stay."""
+        for group in self.groups:
+            weights = [w for w in group["params"] if w.grad is not None]
+            for weight in weights:
+                if weight not in self.state:
+                    self.state[weight] = self.fresh(weight)
+            if weights:
+                self.update(weights, rate * group["rate_factor"], group["weight_decay"])
+
+    def zero_grad(self) -> None:
+        for weight in self.weights():
+            weight.grad = None
+
+    def weights(self) -> list[torch.Tensor]:
+        return [weight for group in self.groups for weight in group["params"]]
+
+    def _stateful(self, weights: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
+        return [self.state[weight][name] for weight in weights]
+
+    @abstractmethod
+    def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The state of a weight before its first step."""
+
+    @abstractmethod
+    def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None: ...
+
+
+class Adam(Stepper):
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], betas: tuple[float, float]) -> None:
+        super().__init__(groups)
+        self.betas = betas
+
+    def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            "step": torch.zeros((), dtype=torch.float32, device=weight.device),
+            "mean": torch.zeros_like(weight),
+            "square": torch.zeros_like(weight),
+        }
+
+    def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
+        adamw(
+            weights,
+            [_gradient(w) for w in weights],
+            self._stateful(weights, "mean"),
+            self._stateful(weights, "square"),
+            [],
+            self._stateful(weights, "step"),
+            fused=True,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=rate,
+            weight_decay=decay,
+            eps=1e-8,
+            maximize=False,
+        )
+
+
+class Momentum(Stepper):
+    """Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013)."""
+
+    def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"momentum": torch.zeros_like(weight)}
+
+    def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
+        sgd(
+            weights,
+            [_gradient(w) for w in weights],
+            list(self._stateful(weights, "momentum")),
+            fused=True,
+            weight_decay=decay,
+            momentum=0.9,
+            lr=rate,
+            dampening=0.0,
+            nesterov=True,
+            maximize=False,
+        )
+
+
+class Muon(Stepper):
+    """Momentum whose update is made orthogonal by a few Newton-Schulz steps, for convolutions
+    that a normalisation follows; their weights are kept at norm sqrt(units).
+
+    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+    torch.optim.Muon takes matrices only, and does not hold the norm, on which the short schedules
+    here rely.
+    """
+
+    def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"momentum": torch.zeros_like(weight)}
+
+    def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
+        for weight in weights:
+            gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
+            momentum.mul_(MUON_MOMENTUM).add_(gradient)
+            update = orthogonal(gradient.add(momentum, alpha=MUON_MOMENTUM))
+            weight.mul_(len(weight) ** 0.5 / (weight.norm() + 1e-7))
+            weight.sub_(update, alpha=rate)
+
+
+def steppers(
+    model: nn.Module, recipe: Recipe, network: Network, hooks: Sequence[Hook]
+) -> list[Stepper]:
+    """What steps a model's weights. Weight decay spares biases and normalisation, which have one
+    dimension. `muon` is Muon for hidden convolutions and AdamW for the rest. Groups may carry
+    `rate_factor`, which multiplies the rate of the schedule. Raises UserError for a name that is
+    none.
     """
     if recipe.optimizer not in OPTIMIZERS:
         raise UserError(
@@ -35,7 +151,6 @@ def optimizers(
         )
     groups = _asked(model, network, hooks)
     decay = recipe.weight_decay or 0.0
-    found: list[torch.optim.Optimizer] = []
     hidden: list[torch.Tensor] = []
     if not groups:
         hidden = hidden_convolutions(model) if recipe.optimizer == "muon" else []
@@ -46,17 +161,17 @@ def optimizers(
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
-    rate = recipe.learning_rate or 1e-3
+    first: Stepper
     match recipe.optimizer:
         case "adam":
-            found.append(torch.optim.Adam(groups, lr=rate, fused=True))
+            first = Adam(groups, (0.9, 0.999))
         case "sgd":
-            found.append(torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, fused=True))
+            first = Momentum(groups)
         case _:
-            found.append(torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True))
-    if hidden:
-        found.append(Muon(hidden, rate))
-    return found
+            first = Adam(groups, (0.9, 0.99))
+    if not hidden:
+        return [first]
+    return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}])]
 
 
 def _asked(model: nn.Module, network: Network, hooks: Sequence[Hook]) -> list[dict[str, Any]]:
@@ -85,35 +200,6 @@ def hidden_convolutions(model: nn.Module) -> list[torch.Tensor]:
     ]
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal by a few Newton-Schulz steps, for convolutions
-    that a normalisation follows; their weights are kept at norm sqrt(units).
-
-    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers". torch.optim.Muon takes
-    matrices only, and does not hold the norm, on which the short schedules here rely.
-    """
-
-    def __init__(self, parameters: Sequence[torch.Tensor], rate: float) -> None:
-        super().__init__(
-            [{"params": list(parameters), "rate_factor": MUON_RATE}], {"lr": rate * MUON_RATE}
-        )
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures here
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"]
-                momentum.mul_(MUON_MOMENTUM).add_(weight.grad)
-                update = orthogonal(weight.grad.add(momentum, alpha=MUON_MOMENTUM))
-                weight.mul_(len(weight) ** 0.5 / (weight.norm() + 1e-7))
-                weight.sub_(update, alpha=group["lr"])
-
-
 def orthogonal(gradient: torch.Tensor) -> torch.Tensor:
     """The nearest half-orthogonal matrix to a gradient taken as (units, rest), roughly, by a
     quintic Newton-Schulz iteration in bfloat16; same shape, float32."""
@@ -131,28 +217,27 @@ def orthogonal(gradient: torch.Tensor) -> torch.Tensor:
     return x.float().reshape(gradient.shape)
 
 
-def state_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
-    """Copies of every optimizer's state, named by optimizer, parameter and kind."""
+def state_tensors(steppers: Sequence[Stepper]) -> dict[str, torch.Tensor]:
+    """Copies of every stepper's state, named by stepper, weight and kind."""
     return {
-        f"{number}.{index}.{name}": torch.as_tensor(value).clone()
-        for number, optimizer in enumerate(optimizers)
-        for index, parameter in enumerate(_parameters(optimizer))
-        for name, value in optimizer.state.get(parameter, {}).items()
+        f"{number}.{index}.{name}": value.clone()
+        for number, stepper in enumerate(steppers)
+        for index, weight in enumerate(stepper.weights())
+        for name, value in stepper.state.get(weight, {}).items()
     }
 
 
-def restore_state(
-    optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, torch.Tensor]
-) -> None:
+def restore_state(steppers: Sequence[Stepper], tensors: Mapping[str, torch.Tensor]) -> None:
     """Puts back what `state_tensors` took."""
-    for number, optimizer in enumerate(optimizers):
-        optimizer.state.clear()
-        for index, parameter in enumerate(_parameters(optimizer)):
+    for number, stepper in enumerate(steppers):
+        stepper.state.clear()
+        for index, weight in enumerate(stepper.weights()):
             prefix = f"{number}.{index}."
             found = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
             if found:
-                optimizer.state[parameter] = found
+                stepper.state[weight] = found
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
+def _gradient(weight: torch.Tensor) -> torch.Tensor:
+    assert weight.grad is not None
+    return weight.grad

@@ -8,6 +8,7 @@ from math import cos, pi
 from shoestring.core.errors import UserError
 from shoestring.core.run import PlanChange
 
+SHAPES = ("one_cycle", "cosine", "linear", "constant")
 WARM_UP = 0.15  # of the fit; measured: 0.05 to 0.3 differ by less than seed noise on MNIST
 
 
@@ -44,6 +45,8 @@ def shape(name: str, progress: float) -> float:
     hard to beat (Smith 2018; Li et al. 2020, "Budgeted training"); `cosine` climbs linearly and
     falls along a half cosine (Loshchilov & Hutter 2017); `linear` only falls; `constant` stays.
     """
+    if name not in SHAPES:
+        raise UserError(f"there is no schedule {name!r}; there are: {', '.join(SHAPES)}")
     if name == "constant":
         return 1.0
     if name == "linear":

@@ -1,0 +1,198 @@
+"""_figures: what the scripts share: JSON lines, spread, a table, and a note of the machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+PACKAGES = ("shoestring", "torch", "onnxruntime", "numpy", "pillow")
+VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
+
+
+def arguments(description: str, seeds: int, meaning: str = "seeds") -> argparse.ArgumentParser:
+    """The parser that every script begins with. `meaning` says what --seeds counts there."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"how many {meaning}")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a try that the script runs at all: tiny sizes, results in results/quick/",
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where some numbers lie."""
+
+    median: float
+    mean: float
+    deviation: float  # standard, of the sample; 0 for one number
+    low: float
+    quarter: float  # a quarter of the numbers lie below
+    three_quarters: float
+    high: float
+    count: int
+
+    def text(self, digits: int = 3) -> str:
+        """`median (low to high)` as it stands in a table."""
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+
+def spread(numbers: Sequence[float]) -> Spread:
+    """Raises ValueError for no numbers at all."""
+    if not numbers:
+        raise ValueError("a spread needs at least one number")
+    quarters = (
+        statistics.quantiles(numbers, n=4, method="inclusive")
+        if len(numbers) > 1
+        else [numbers[0]] * 3
+    )
+    return Spread(
+        median=statistics.median(numbers),
+        mean=statistics.fmean(numbers),
+        deviation=statistics.stdev(numbers) if len(numbers) > 1 else 0.0,
+        low=min(numbers),
+        quarter=quarters[0],
+        three_quarters=quarters[2],
+        high=max(numbers),
+        count=len(numbers),
+    )
+
+
+class Figures:
+    """The measurements of one script: each printed as a JSON line when it is made, all of them
+    written to results/NAME.json at the end."""
+
+    def __init__(self, name: str, given: argparse.Namespace) -> None:
+        self.name = name
+        self.folder = RESULTS / "quick" if given.quick else RESULTS
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lines: list[Mapping[str, Any]] = []
+        self._began = datetime.now(UTC)
+        self._load = _load()
+        self._given = {k: v for k, v in vars(given).items() if isinstance(v, (bool, int, float))}
+        # A path that was given is of this machine alone: its last part is enough to read.
+        said = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]
+        self._words = " ".join(["python", f"bench/{name}.py", *said])
+
+    def line(self, measurement: str, values: Mapping[str, Any]) -> None:
+        whole = {"measurement": measurement, **values}
+        self._lines.append(whole)
+        print(json.dumps(whole), flush=True)
+
+    def finish(
+        self, head: Sequence[str], rows: Sequence[Sequence[str]], summary: Mapping[str, Any]
+    ) -> Path:
+        """Prints the table and writes everything; the file's path."""
+        print("\n" + table(head, rows), flush=True)
+        plain = {
+            "name": self.name,
+            "command": self._words,
+            "arguments": self._given,
+            "began": self._began.isoformat(timespec="seconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "load_average": {"before": self._load, "after": _load()},
+            "summary": _plain(summary),
+            "table": {"head": list(head), "rows": [list(row) for row in rows]},
+            "lines": self._lines,
+        }
+        path = self.folder / f"{self.name}.json"
+        path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        print(f"written to {path.relative_to(HERE.parent)}")
+        return path
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their longest cell."""
+    widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    first = "  ".join(c.ljust(w) for c, w in zip(head, widths, strict=True))
+    return "\n".join([first, "  ".join("-" * w for w in widths), *lines])
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to place the figures. No name and no path of the machine."""
+    words, flags = _processor()
+    return {
+        "processor": words,
+        "vector_flags": [flag for flag in VECTOR_FLAGS if flag in flags],
+        "cores": cores(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def data_folder(name: str) -> Path:
+    """The folder of that name in the directories of SHOESTRING_DATA; ends the script where there
+    is none."""
+    for root in filter(None, os.environ.get("SHOESTRING_DATA", "").split(os.pathsep)):
+        if (Path(root).expanduser() / name).is_dir():
+            return Path(root).expanduser() / name
+    raise SystemExit(f"no folder {name!r} in the directories of SHOESTRING_DATA; set it and retry")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spread):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    return value
+
+
+def _processor() -> tuple[str, frozenset[str]]:
+    words, flags = platform.processor() or platform.machine(), frozenset[str]()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return words, flags
+    for line in lines:
+        name, _, value = line.partition(":")
+        match name.strip().lower():
+            case "model name":
+                words = value.strip()
+            case "flags" | "features":
+                flags = frozenset(value.split())
+    return words, flags
+
+
+def _memory_gib() -> float | None:
+    if not hasattr(os, "sysconf"):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1)
+
+
+def _load() -> list[float]:
+    """Processes that wanted a core over the last 1, 5 and 15 minutes: a quiet machine has few."""
+    return [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else []
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

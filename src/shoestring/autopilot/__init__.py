@@ -1,0 +1,1 @@
+"""autopilot: the verbs that put the rooms to work."""

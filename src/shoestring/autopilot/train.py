@@ -1,0 +1,248 @@
+"""train: labelled data in, a run with a verified bundle out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shoestring import plugins
+from shoestring.core.budget import Budget, parse_seconds
+from shoestring.core.errors import RunError, UserError
+from shoestring.core.listener import Listener, Quiet
+from shoestring.core.plain import from_plain, to_plain
+from shoestring.core.protocols import Dataset, Technique
+from shoestring.core.run import Recipe, Run
+from shoestring.engine import store
+from shoestring.engine.apply import edited, noted
+
+
+def train(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    task: str | None = None,
+    techniques: Sequence[Technique | str] = (),
+    without: Sequence[str] = (),
+    budget: Budget | str | float | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    network: str | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    log_every: int | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Trains on a source and returns the finished run, whose folder holds a verified bundle.
+
+    `budget` is the wall-clock of the whole call (`"5m"`, seconds, or a running Budget); without
+    it, `steps` or `epochs` say how long. `recipe` is a recipe file, a run folder or a Recipe;
+    what is named beside it wins. `techniques` are technique objects or their words
+    (`"augment:shift=0.1"`). `options` are the task's own. With `resume`, `out` is an unfinished
+    run and nothing else but `budget` counts.
+
+    Raises UserError (and its kinds) for anything a person can put right, Interrupted after saving
+    when asked to stop.
+    """
+    listener = listener or Quiet()
+    if resume:
+        return _resumed(out or source, budget, log_every, listener)
+    clock = _clock(budget, steps, epochs)
+    base = _base(source, task, recipe)
+    the_task = plugins.task_for(base.source, base.task or None)
+    chosen = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
+    for name in without:
+        plugins.technique_class(name)
+    said: dict[str, Any] = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "precision": precision,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "network": None if network is None else _network(network, the_task.networks),
+    }
+    lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "budget_seconds": clock.seconds}
+    named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    if named or chosen or without or options or any(v is not None for v in lengths.values()):
+        # A record holds only for exactly its recipe: another one makes a plan of its own.
+        lengths = lengths if any(v is not None for v in lengths.values()) else {}
+        named |= {**lengths, "plan": (), "evaluate_every": None}
+    given = plugins.options_from(
+        the_task.options, {**base.options, **(options or {})}, the_task.name
+    )
+    full = replace(
+        base,
+        task=the_task.name,
+        options=to_plain(given),
+        without=(*base.without, *without),
+        **named,
+    )
+    _checked(full)
+    path = Path(out) if out is not None else _free(full.source)
+    store.create(path)
+    try:
+        return _trained(Run(path, the_task.name, full), tuple(chosen), clock, log_every, listener)
+    except UserError:
+        if not (path / store.STARTED).exists():  # nothing was begun: leave no empty folder
+            store.remove(path)
+        raise
+
+
+def _trained(
+    run: Run,
+    chosen: tuple[Technique, ...],
+    budget: Budget,
+    log_every: int | None,
+    listener: Listener,
+) -> Run:
+    from shoestring.engine import device
+
+    recipe = run.recipe
+    run = run.with_recipe(
+        device=device.resolve(recipe.device), threads=recipe.threads or device.default_threads()
+    )
+    dataset, run = _loaded(run, budget, listener)
+    run = edited(chosen, run, budget)
+    task = plugins.task(run.task)
+    left = budget.remaining() if budget.seconds is not None else None
+    completed = task.complete(run.recipe, dataset, left)
+    defaults = [
+        plugins.technique(words) for words in completed.hooks if words not in run.recipe.hooks
+    ]
+    run = edited(
+        tuple(defaults), replace(run, recipe=replace(completed, hooks=run.recipe.hooks)), budget
+    )
+    store.write_started(run)
+    return _fitted(run, dataset, budget, log_every, listener)
+
+
+def _resumed(
+    path: str | os.PathLike[str] | None,
+    budget: Budget | str | float | None,
+    log_every: int | None,
+    listener: Listener,
+) -> Run:
+    if path is None:
+        raise UserError("say which unfinished run to resume: shoestring train --resume runs/a")
+    run = store.read_started(path)
+    spent = store.read_spent(run.path)
+    seconds = run.recipe.budget_seconds
+    if budget is not None:
+        seconds = budget.seconds if isinstance(budget, Budget) else parse_seconds(budget)
+    clock = Budget(seconds, spent=spent)
+    dataset, fresh = _loaded(replace(run, findings=()), clock, listener)
+    if fresh.recipe.fingerprint != run.recipe.fingerprint:
+        raise RunError(
+            f"the data of {run.path} ({run.recipe.source}) is not what it was when the run began; "
+            f"put it back, or start a new run"
+        )
+    listener.say(f"resuming {run.path}; {spent:.0f} s were used before")
+    return _fitted(run, dataset, clock, log_every, listener)
+
+
+def _loaded(run: Run, budget: Budget, listener: Listener) -> tuple[Dataset, Run]:
+    """The data, and the run with its facts, findings and a line on the receipt."""
+    task = plugins.task(run.task)
+    with budget.meter() as meter:
+        dataset = task.load(run.recipe, listener.stage)
+    for finding in dataset.findings:
+        listener.say(finding.message)
+    run = replace(run, facts=dataset.facts, findings=dataset.findings)
+    recorded = run.recipe.fingerprint
+    if recorded and recorded != dataset.fingerprint:
+        listener.say("the data differ from those of the recipe's record: its plan is made anew")
+        run = run.with_recipe(plan=(), evaluate_every=None)
+    run = run.with_recipe(fingerprint=dataset.fingerprint)
+    counts = {"train": len(dataset.train), "validation": len(dataset.validation)}
+    return dataset, noted(run, "data", cost=meter.cost, options=dict(counts))
+
+
+def _fitted(
+    run: Run, dataset: Dataset, budget: Budget, log_every: int | None, listener: Listener
+) -> Run:
+    """Fit, store, export, grade; and the test split where the recipe asks for it."""
+    from shoestring.engine import device, fit, interrupt, placement, seal
+
+    place = placement.Local(run.recipe.device)
+    threads = run.recipe.threads or 1
+    environment = device.environment(threads, place.device)
+    run = replace(run, environment=environment)
+    with interrupt.listening() as stop, device.settled(threads):
+        with budget.meter() as meter:
+            run, weights = fit.fit(run, dataset, budget, place, meter, listener, stop, log_every)
+        run = seal.sealed(run, weights, dataset, budget, meter.cost, listener)
+    if run.recipe.open_test:
+        run = seal.opened(run, listener)
+    used = budget.elapsed()
+    run = noted(run, "total", options={"asked_seconds": budget.seconds, "used_seconds": used})
+    return store.write_finished(run)
+
+
+def _clock(budget: Budget | str | float | None, steps: int | None, epochs: float | None) -> Budget:
+    if isinstance(budget, Budget):
+        return budget
+    return Budget(None if budget is None else parse_seconds(budget), steps=steps, epochs=epochs)
+
+
+def _base(
+    source: str | os.PathLike[str] | None,
+    task: str | None,
+    recipe: str | os.PathLike[str] | Recipe | None,
+) -> Recipe:
+    """The recipe that was named, or an empty one; the source and task that were said win."""
+    plain: dict[str, Any] = {}
+    if isinstance(recipe, Recipe):
+        plain = to_plain(recipe)
+    elif recipe is not None:
+        plain = store.read_recipe(recipe)
+    if source is not None:
+        plain["source"] = os.fspath(source)
+    if task is not None:
+        plain["task"] = task
+    if not plain.get("source"):
+        raise UserError("say what to train on: a folder, a file, or a name of `data list`")
+    plain.setdefault("task", "")
+    where = f"recipe {recipe}" if isinstance(recipe, (str, os.PathLike)) else "recipe"
+    return from_plain(Recipe, plain, where)
+
+
+def _network(words: str, kinds: Sequence[str]) -> dict[str, Any]:
+    """`compact:width=32,depth=2` as plain values."""
+    kind, _, rest = words.partition(":")
+    if kind not in kinds:
+        raise UserError(f"there is no network {kind!r}; there are: {', '.join(kinds)}")
+    given: dict[str, Any] = {"kind": kind}
+    for piece in filter(None, rest.split(",")):
+        name, equals, value = piece.partition("=")
+        try:
+            given[name] = float(value) if "." in value or "e" in value else int(value)
+        except ValueError as error:
+            raise UserError(f"network {kind}: {piece!r} is not option=number") from error
+        if not equals:
+            raise UserError(f"network {kind}: {piece!r} is not option=number")
+    return given
+
+
+def _checked(recipe: Recipe) -> None:
+    """Numbers that no training can start from."""
+    for name in ("learning_rate", "batch_size", "threads", "steps", "epochs"):
+        value = getattr(recipe, name)
+        if value is not None and not value > 0:
+            raise UserError(f"{name} must be above zero, not {value!r}")
+    if recipe.precision not in (None, "float32", "bfloat16"):
+        raise UserError(f"precision is float32 or bfloat16, not {recipe.precision!r}")
+
+
+def _free(source: str) -> Path:
+    name = Path(source.rstrip("/\\")).name.partition(".")[0] or "run"
+    return store.next_free(Path("runs"), "".join(c if c.isalnum() else "-" for c in name))

@@ -1,0 +1,1 @@
+"""bundle: what ships. No torch."""

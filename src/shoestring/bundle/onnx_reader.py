@@ -1,0 +1,208 @@
+"""onnx_reader: what an ONNX file asks for, read from its bytes before any runtime sees them.
+
+A strict reader of the protobuf wire format (https://protobuf.dev/programming-guides/encoding/)
+for the part of onnx.proto3 that an exporter of ours writes: a field that is not in the tables
+below is refused, and with it external data, functions, training graphs, subgraphs and metadata.
+Every byte is looked at once; nesting is bounded by the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from shoestring.core.errors import BundleError
+
+
+class _Kind(Enum):
+    """How a field is written. LEN fields that hold a message name its table instead."""
+
+    NUMBER = "number"  # varint
+    FLOAT = "float"  # four bytes
+    BYTES = "bytes"  # text, raw values, packed numbers, or a message that names nothing
+    NUMBERS = "numbers"  # repeated: one varint a field, or packed
+    FLOATS = "floats"  # repeated: four bytes a field, or packed
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    kind: _Kind | str  # a str is the table of the message inside
+    repeated: bool = False
+
+
+_MODEL = {
+    1: _Field("ir_version", _Kind.NUMBER),
+    2: _Field("producer_name", _Kind.BYTES),
+    3: _Field("producer_version", _Kind.BYTES),
+    5: _Field("model_version", _Kind.NUMBER),
+    6: _Field("doc_string", _Kind.BYTES),
+    7: _Field("graph", "graph"),
+    8: _Field("opset_import", "opset", repeated=True),
+}
+_OPSET = {1: _Field("domain", _Kind.BYTES), 2: _Field("version", _Kind.NUMBER)}
+_GRAPH = {
+    1: _Field("node", "node", repeated=True),
+    2: _Field("name", _Kind.BYTES),
+    5: _Field("initializer", "tensor", repeated=True),
+    10: _Field("doc_string", _Kind.BYTES),
+    11: _Field("input", _Kind.BYTES, repeated=True),
+    12: _Field("output", _Kind.BYTES, repeated=True),
+    13: _Field("value_info", _Kind.BYTES, repeated=True),
+}
+_NODE = {
+    1: _Field("input", _Kind.BYTES, repeated=True),
+    2: _Field("output", _Kind.BYTES, repeated=True),
+    3: _Field("name", _Kind.BYTES),
+    4: _Field("op_type", _Kind.BYTES),
+    5: _Field("attribute", "attribute", repeated=True),
+    6: _Field("doc_string", _Kind.BYTES),
+    7: _Field("domain", _Kind.BYTES),
+}
+_ATTRIBUTE = {
+    1: _Field("name", _Kind.BYTES),
+    2: _Field("f", _Kind.FLOAT),
+    3: _Field("i", _Kind.NUMBER),
+    4: _Field("s", _Kind.BYTES),
+    5: _Field("t", "tensor"),
+    7: _Field("floats", _Kind.FLOATS, repeated=True),
+    8: _Field("ints", _Kind.NUMBERS, repeated=True),
+    9: _Field("strings", _Kind.BYTES, repeated=True),
+    13: _Field("doc_string", _Kind.BYTES),
+    20: _Field("type", _Kind.NUMBER),
+}
+_TENSOR = {
+    1: _Field("dims", _Kind.NUMBERS, repeated=True),
+    2: _Field("data_type", _Kind.NUMBER),
+    4: _Field("float_data", _Kind.FLOATS, repeated=True),
+    5: _Field("int32_data", _Kind.NUMBERS, repeated=True),
+    7: _Field("int64_data", _Kind.NUMBERS, repeated=True),
+    8: _Field("name", _Kind.BYTES),
+    9: _Field("raw_data", _Kind.BYTES),
+}
+_TABLES = {
+    "model": _MODEL,
+    "opset": _OPSET,
+    "graph": _GRAPH,
+    "node": _NODE,
+    "attribute": _ATTRIBUTE,
+    "tensor": _TENSOR,
+}
+# Refused like every field that stands in no table; named here for the sake of the message.
+_REFUSED = {
+    ("model", 14): "metadata",
+    ("model", 20): "a training graph",
+    ("model", 25): "functions",
+    ("graph", 15): "sparse weights",
+    ("attribute", 6): "a graph inside a node",
+    ("attribute", 11): "graphs inside a node",
+    ("tensor", 13): "external data: weights in another file",
+    ("tensor", 14): "external data: weights in another file",
+}
+_VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5  # wire types
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a file asks of a runtime."""
+
+    opsets: dict[str, int]  # version by domain; "" is ONNX's own
+    operators: frozenset[tuple[str, str]]  # (domain, name)
+
+
+def read(data: bytes, name: str) -> Summary:
+    """Walks the whole file. BundleError, naming the file, for anything an exporter of ours does
+    not write."""
+    reader = _Reader(data, name)
+    reader.message("model", 0, len(data))
+    if not reader.seen_graph:
+        raise BundleError(f"{name} is not an ONNX model: it holds no graph")
+    return Summary(reader.opsets, frozenset(reader.operators))
+
+
+class _Reader:
+    def __init__(self, data: bytes, name: str) -> None:
+        self._data, self._name = data, name
+        self.opsets: dict[str, int] = {}
+        self.operators: set[tuple[str, str]] = set()
+        self.seen_graph = False
+
+    def message(self, table: str, at: int, end: int) -> None:
+        known = _TABLES[table]
+        singles: dict[str, int | str] = {}
+        for number, wire, value, start, stop in self._fields(at, end):
+            field = known.get(number)
+            if field is None:
+                what = _REFUSED.get((table, number), f"field {number} of a {table}")
+                raise BundleError(f"{self._name} has {what}, which shoestring never writes")
+            self._check_wire(field, table, wire)
+            # A second value of a single field would replace or extend the first in the runtime.
+            if not field.repeated and field.name in singles:
+                raise BundleError(f"{self._name} has two values of {table}.{field.name}")
+            if isinstance(field.kind, str):
+                singles[field.name] = ""
+                self.message(field.kind, start, stop)
+            elif field.name in ("op_type", "domain"):
+                singles[field.name] = self._word(start, stop)
+            else:
+                singles[field.name] = value
+        if table == "node":
+            pair = (str(singles.get("domain", "")), str(singles.get("op_type", "")))
+            self.operators.add(pair)
+        elif table == "opset":
+            self.opsets[str(singles.get("domain", ""))] = int(singles.get("version", 0))
+        elif table == "graph":
+            self.seen_graph = True
+
+    def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """(field number, wire type, value of a varint, start and end of the content)."""
+        while at < end:
+            tag, at = self._varint(at, end)
+            number, wire, value, start = tag >> 3, tag & 7, 0, at
+            if wire == _VARINT:
+                value, at = self._varint(at, end)
+            elif wire == _LEN:
+                size, start = self._varint(at, end)
+                at = start + size
+            elif wire in (_FIXED32, _FIXED64):
+                at += 4 if wire == _FIXED32 else 8
+            else:
+                raise self._damaged(at)
+            if number == 0 or tag >> 32 or at > end:
+                raise self._damaged(start)
+            yield number, wire, value, start, at
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        value = 0
+        for shift in range(0, 70, 7):
+            if at >= end:
+                raise self._damaged(at)
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                if value >> 64:
+                    break
+                return value, at
+        raise self._damaged(at)
+
+    def _check_wire(self, field: _Field, table: str, wire: int) -> None:
+        allowed = {
+            _Kind.NUMBER: (_VARINT,),
+            _Kind.FLOAT: (_FIXED32,),
+            _Kind.BYTES: (_LEN,),
+            _Kind.NUMBERS: (_VARINT, _LEN),
+            _Kind.FLOATS: (_FIXED32, _LEN),
+        }
+        kind = field.kind
+        if wire not in ((_LEN,) if isinstance(kind, str) else allowed[kind]):
+            raise BundleError(f"{self._name} is damaged: {table}.{field.name} has wire type {wire}")
+
+    def _word(self, start: int, stop: int) -> str:
+        if stop - start > 200:
+            raise self._damaged(start)
+        return self._data[start:stop].decode("utf-8", errors="replace")
+
+    def _damaged(self, at: int) -> BundleError:
+        return BundleError(f"{self._name} is not an ONNX model: it is damaged at byte {at}")

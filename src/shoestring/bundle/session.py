@@ -1,0 +1,63 @@
+"""session: opens ONNX graphs from bytes that were checked, with a cap and a list of operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoestring.bundle import onnx_reader
+from shoestring.core.errors import BundleError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CAP_BYTES = 1 << 30  # of all files of a bundle together
+
+# What our exporters write, and nothing else. None of these reads a file, loops, or makes a tensor
+# larger than its inputs say (but Resize, to sizes that stand in the graph). An operator stays on
+# the list for ever: old bundles load for ever.
+OPERATORS = frozenset(
+    """
+    Add AveragePool Cast Conv Div Erf Flatten Gemm GlobalAveragePool HardSwish LeakyRelu MatMul
+    MaxPool Mul Relu Resize Sigmoid Softmax Tanh Transpose
+    """.split()
+)
+
+
+def open_graph(
+    data: bytes, name: str, *, threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on one thread or several (None: all cores). BundleError, naming the file, for a
+    graph that is damaged or asks for more than a graph of ours may."""
+    summary = onnx_reader.read(data, name)
+    foreign = sorted(domain for domain in summary.opsets if domain not in ("", "ai.onnx"))
+    if foreign:
+        raise BundleError(f"{name} uses operators of {foreign[0]!r}; shoestring only writes ONNX's")
+    for domain, operator in sorted(summary.operators):
+        if domain not in ("", "ai.onnx") or operator not in OPERATORS:
+            full = f"{domain}.{operator}" if domain else operator
+            raise BundleError(f"{name} uses the operator {full!r}, which shoestring never writes")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The runtime would else guess the format from the first bytes, and read another one.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except runtime_errors() as error:
+        raise BundleError(f"onnxruntime cannot open {name}: {_first_line(error)}") from error
+
+
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises. Its exceptions have no common base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

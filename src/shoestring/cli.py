@@ -1,0 +1,300 @@
+"""cli: words in, one call out. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+import shoestring
+from shoestring.cli_options import AnsweringCommand, DataCommand, given, refuse_changes
+from shoestring.core.errors import DataError
+from shoestring.report import document, words
+
+PIPE_CLOSED = 141  # what a shell shows for a program that a closed pipe ended
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quietly = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+
+
+class Commands(click.Group):
+    """The verbs in the order of a day's work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before click calls it a failure
+            ctx.exit(PIPE_CLOSED)
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(shoestring.__version__, message="shoestring %(version)s")
+def commands() -> None:
+    """From labelled data to a small, verified model, on the budget you have, with a receipt for
+    what every technique cost and bought.
+
+    \b
+    shoestring train photos/ --budget 5m --out runs/a
+    shoestring predict runs/a cat.jpg
+    shoestring receipt runs/a
+    """
+
+
+# --- the verbs -----------------------------------------------------------------------------------
+
+
+@commands.command(cls=DataCommand)
+@click.argument("source", required=False)
+@click.option("--task", metavar="NAME", help="The kind of problem; told from the data.")
+@click.option("--budget", metavar="TIME", help="Wall clock of the whole command: 60s, 5m, 1h30m.")
+@click.option("--steps", type=int, help="Optimizer steps.")
+@click.option("--epochs", type=float, help="Passes over the training split.")
+@click.option("--with", "techniques", multiple=True, metavar="NAME:OPTION=VALUE,...",
+              help="Add a technique (see: shoestring techniques); may be repeated.")  # fmt: skip
+@click.option("--without", multiple=True, metavar="NAME", help="Leave a default technique out.")
+@click.option("--network", metavar="KIND:OPTION=VALUE,...", help="The network and its sizes.")
+@click.option("--learning-rate", type=float, help="Peak learning rate.")
+@click.option("--batch-size", type=int, help="Examples a step.")
+@click.option("--precision", metavar="NAME", help="float32 or bfloat16.  [default: the faster]")
+@click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
+@click.option("--threads", type=int, help="Processor threads of the fit.")
+@click.option("--recipe", metavar="FILE", help="Repeat a recipe.toml; what is named here wins.")
+@click.option("--out", metavar="FOLDER", help="Where the run goes.  [default: runs/NAME-N]")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run: SOURCE or --out.")
+@click.option("--log-every", type=click.IntRange(min=1), metavar="STEPS",
+              help="How often a line is shown.  [default: 100; a bar on a terminal]")  # fmt: skip
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but the run's folder.")
+@as_json
+@click.pass_context
+def train(
+    context: click.Context,
+    source: str | None,
+    task: str | None,
+    budget: str | None,
+    steps: int | None,
+    epochs: float | None,
+    techniques: tuple[str, ...],
+    without: tuple[str, ...],
+    network: str | None,
+    learning_rate: float | None,
+    batch_size: int | None,
+    precision: str | None,
+    seed: int | None,
+    device: str | None,
+    threads: int | None,
+    recipe: str | None,
+    out: str | None,
+    resume: bool,
+    log_every: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train on SOURCE and end with a verified bundle.
+
+    SOURCE is a folder, a file, or a name of `shoestring data list`. What comes of it is a run: a
+    folder with the bundle, the recipe, the weights and the receipt.
+    """
+    from shoestring import plugins
+    from shoestring.core.budget import Budget, parse_seconds, process_age
+    from shoestring.report import progress
+
+    if resume:
+        refuse_changes(context)
+    seconds = None if budget is None else parse_seconds(budget)
+    clock = Budget(seconds, steps=steps, epochs=epochs, started=time.monotonic() - process_age())
+    chosen = [plugins.technique(spelled) for spelled in techniques]
+    options = given(
+        context, lambda: plugins.task_for(source, task).name if source else None, source or ""
+    )
+    stream = sys.stderr if as_json else sys.stdout
+    bar = progress.is_terminal(stream) and not quiet
+    every = progress.BAR_EVERY_STEPS if bar else progress.LINE_EVERY_STEPS
+    with progress.watch(stream, quiet=quiet, lines=log_every is not None) as listener:
+        run = shoestring.train(
+            source,
+            task=task,
+            techniques=chosen,
+            without=without,
+            budget=None if resume and seconds is None else clock,
+            steps=steps,
+            epochs=epochs,
+            recipe=recipe,
+            network=network,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            precision=precision,
+            seed=seed,
+            device=device,
+            threads=threads,
+            options=options,
+            out=out,
+            resume=resume,
+            log_every=log_every or every,
+            listener=listener,
+        )
+    if quiet and not as_json:
+        click.echo(str(run.path))
+    else:
+        _show_receipts([run.path], as_json, details=False, single=True)
+
+
+@commands.command(cls=AnsweringCommand)
+@click.argument("bundle")
+@click.argument("inputs", nargs=-1)
+@as_json
+@click.pass_context
+def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_json: bool) -> None:
+    """Answer INPUTS with a BUNDLE or a run.
+
+    INPUTS are files and folders. One line an input, its columns divided by tabs.
+    """
+    from shoestring import plugins
+
+    opened = shoestring.load(bundle)
+    task = plugins.task(opened.manifest["task"])
+    options = given(context, lambda: task.name, bundle)
+    answers, failed = [], 0
+    for answer in opened.answers(task.parse_inputs(inputs), options):
+        failed += "error" in answer
+        if as_json:
+            answers.append(answer)
+        else:
+            click.echo(task.render(answer).replace("\n", "\\n"))
+    if as_json:
+        click.echo(document.json_text(answers))
+    if failed:
+        raise DataError(f"{failed} of the inputs could not be read; the other answers stand")
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the bundle goes.")
+def export(run: str, out: str) -> None:
+    """Copy the finished bundle of RUN to a folder of its own."""
+    click.echo(f"{shoestring.export(run, out)} holds the bundle of {run}")
+
+
+@commands.command()
+@click.argument("bundle")
+@as_json
+def verify(bundle: str, as_json: bool) -> None:
+    """Check the files of BUNDLE, and that it answers as it did."""
+    found = shoestring.verify(bundle)
+    if as_json:
+        click.echo(document.json_text(found))
+    else:
+        click.echo(words.verified(found))
+
+
+@commands.command(cls=DataCommand)
+@click.argument("bundle")
+@click.argument("source")
+@click.option("--details", is_flag=True, help="Also the tables of single classes.")
+@quietly
+@as_json
+@click.pass_context
+def evaluate(
+    context: click.Context, bundle: str, source: str, details: bool, quiet: bool, as_json: bool
+) -> None:
+    """Measure a BUNDLE or a run on SOURCE.
+
+    SOURCE is a folder, a file, or a name such as mnist:test. Each opening of a test split is
+    written down beside the bundle.
+    """
+    from shoestring.report import progress, tables, text
+
+    options = given(context, lambda: shoestring.receipt(bundle).task, bundle)
+    with progress.watch(sys.stderr, quiet=quiet) as listener:
+        scores = shoestring.evaluate(bundle, source, options, progress=listener.stage)
+    if as_json:
+        click.echo(document.json_text(scores))
+    else:
+        text.show(tables.scores(scores, details), sys.stdout)
+
+
+@commands.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--details", is_flag=True, help="Also the tables of single classes.")
+@as_json
+def receipt(runs: tuple[str, ...], details: bool, as_json: bool) -> None:
+    """Show what RUNS (or bundles) cost, and what that bought."""
+    _show_receipts(runs, as_json, details)
+
+
+@commands.command()
+@click.argument("name", required=False)
+@as_json
+def techniques(name: str | None, as_json: bool) -> None:
+    """List the techniques, or show the card of one.
+
+    The card of NAME says what it does, when it helps, what it costs, and its options.
+    """
+    from shoestring.report import cards
+
+    found = cards.card(name) if name else cards.technique_list()
+    if as_json:
+        click.echo(document.json_text(found))
+        return
+    from shoestring.report import tables, text
+
+    lines = [] if isinstance(found, cards.Card) else [(c.name, c.sentence) for c in found]
+    page = tables.card(found) if isinstance(found, cards.Card) else tables.rows(lines)
+    text.show(page, sys.stdout)
+
+
+@commands.group(cls=Commands)
+def data() -> None:
+    """Data sets that can be had by name."""
+
+
+@data.command("list")
+@as_json
+def data_list(as_json: bool) -> None:
+    """List the data sets with their sizes and licences."""
+    found = shoestring.data_list()
+    if as_json:
+        click.echo(document.json_text(found))
+    else:
+        from shoestring.report import tables, text
+
+        text.show(tables.catalogue(found), sys.stdout)
+
+
+@data.command("get")
+@click.argument("name")
+@quietly
+def data_get(name: str, quiet: bool) -> None:
+    """Fetch a data set, check it, and say where it lies."""
+    from shoestring.report import progress
+
+    with progress.watch(sys.stderr, quiet=quiet) as listener:
+        path = shoestring.data_get(name, listener.stage)
+    click.echo(str(path))
+
+
+# --- what they share -----------------------------------------------------------------------------
+
+
+def _show_receipts(
+    paths: Sequence[str | os.PathLike[str]], as_json: bool, details: bool, single: bool = False
+) -> None:
+    sheets = [shoestring.receipt(path) for path in paths]
+    if as_json:
+        click.echo(document.json_text(sheets[0] if single else sheets))
+        return
+    from shoestring.report import text
+
+    for number, sheet in enumerate(sheets):
+        click.echo("\n" if number else "", nl=False)
+        text.show(text.receipt(sheet, details), sys.stdout)

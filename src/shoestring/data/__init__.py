@@ -1,0 +1,1 @@
+"""data: sources, cache, splits and duplicates, for any task. No torch."""

@@ -1,0 +1,40 @@
+"""names: file names in the order a person expects, fit to be printed, and the words for splits."""
+
+from __future__ import annotations
+
+import re
+
+_DIGITS = re.compile(r"(\d+)")
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts `2` before `10` and `img9` before `img10`. Total: names that differ never tie."""
+    pieces = [
+        (0, int(piece), piece) if piece.isdecimal() and piece.isascii() else (1, 0, piece)
+        for piece in _DIGITS.split(name)
+        if piece
+    ]
+    return tuple(pieces)
+
+
+def printable(name: str) -> str:
+    """The name on one line and in valid UTF-8, whatever bytes the file system holds."""
+    clean = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
+
+
+def split_of(word: str) -> str | None:
+    """`train`, `validation` or `test` for the words people use for them, else None."""
+    return _SPLIT_WORDS.get(word.strip().lower())

@@ -1,0 +1,159 @@
+"""evidence: whether one run beats another, from the stored outcomes of both. Numpy only.
+
+Two runs answered the same examples, so what counts are the examples on which they differ. With
+one seed each, all that can be said is "this run beats that run".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, lgamma, log, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.bundle.grade import read_outcomes
+from shoestring.core.errors import UserError
+from shoestring.core.intervals import wilson
+from shoestring.core.receipt import Interval, Verdict
+
+METHOD = "Newcombe's paired interval over examples, one seed each"
+_FEWEST_COMMON = 0.5  # share of the smaller run's examples that both must have answered
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Common examples by who was right."""
+
+    both: int
+    only_before: int
+    only_after: int
+    neither: int
+
+    @property
+    def total(self) -> int:
+        return self.both + self.only_before + self.only_after + self.neither
+
+
+def gain(before: Path, after: Path) -> tuple[Interval, Verdict]:
+    """The gain in accuracy between two outcomes files, and what it amounts to."""
+    interval = paired(read_outcomes(before), read_outcomes(after))
+    return interval, verdict(interval)
+
+
+def paired(
+    before: Mapping[str, NDArray[Any]],
+    after: Mapping[str, NDArray[Any]],
+    confidence: float = 0.95,
+) -> Interval:
+    """Accuracy after less accuracy before on the examples that both answered."""
+    return difference(pairs(before, after), confidence)
+
+
+def pairs(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]) -> Pairs:
+    """Counts over the common examples, matched by content hash; of byte-equal examples the first
+    is matched with the first, and so on. UserError where fewer than half are common."""
+    keys_before, right_before = _keyed(before)
+    keys_after, right_after = _keyed(after)
+    _, at_before, at_after = np.intersect1d(
+        keys_before, keys_after, assume_unique=True, return_indices=True
+    )
+    smaller = min(len(keys_before), len(keys_after))
+    if not len(at_before) or len(at_before) < _FEWEST_COMMON * smaller:
+        raise UserError(
+            f"the two runs have only {len(at_before)} examples in common, of {len(keys_before)} "
+            f"and {len(keys_after)}; compare runs with the same validation split"
+        )
+    old, new = right_before[at_before], right_after[at_after]
+    return Pairs(
+        both=int((old & new).sum()),
+        only_before=int((old & ~new).sum()),
+        only_after=int((~old & new).sum()),
+        neither=int((~old & ~new).sum()),
+    )
+
+
+def difference(counts: Pairs, confidence: float = 0.95) -> Interval:
+    """The difference of two paired proportions with the score interval of Newcombe 1998,
+    "Improved confidence intervals for the difference between binomial proportions based on paired
+    data", method 10: Wilson intervals of both, joined by their correlation."""
+    n = counts.total
+    old, new = counts.both + counts.only_before, counts.both + counts.only_after
+    value = (new - old) / n
+    first, second = wilson(new, n, confidence), wilson(old, n, confidence)
+    correlation = _correlation(counts)
+    below = (first.value - first.low, second.high - second.value)
+    above = (first.high - first.value, second.value - second.low)
+    low, high = (sqrt(max(0.0, a * a - 2 * correlation * a * b + b * b)) for a, b in (below, above))
+    return Interval(value, max(-1.0, value - low), min(1.0, value + high), confidence, METHOD)
+
+
+def mcnemar(counts: Pairs) -> float:
+    """The exact two-sided p-value of McNemar's test (1947): how often a fair coin would split the
+    examples on which the runs differ at least as unevenly."""
+    n, fewer = (
+        counts.only_before + counts.only_after,
+        min(counts.only_before, counts.only_after),
+    )
+    tail = sum(exp(_log_choose(n, k) - n * log(2)) for k in range(fewer + 1))
+    return min(1.0, 2 * tail)
+
+
+def verdict(interval: Interval) -> Verdict:
+    """Better or worse where the whole interval is on one side of zero."""
+    if interval.low > 0:
+        return "better"
+    return "worse" if interval.high < 0 else "within noise"
+
+
+def statement(counts: Pairs, confidence: float = 0.95) -> str:
+    """One sentence for a person."""
+    found = difference(counts, confidence)
+    words = {
+        "better": "the second run beats the first",
+        "worse": "the first run beats the second",
+        "within noise": "no difference was shown between the two runs",
+    }
+    return (
+        f"{words[verdict(found)]}: {100 * found.value:+.2f} points "
+        f"({confidence:.0%} interval {100 * found.low:+.2f} to {100 * found.high:+.2f}, "
+        f"McNemar p = {mcnemar(counts):.2g}) on {counts.total} common examples; one seed each, so "
+        "it says nothing of their recipes"
+    )
+
+
+def _keyed(outcomes: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """(hash, how many equal ones came before) of every example, and whether it was answered
+    right."""
+    if not {"hashes", "labels", "probabilities"} <= outcomes.keys():
+        raise UserError(
+            "these outcomes hold no labels and probabilities, so their accuracy cannot be compared"
+        )
+    hashes = np.asarray(outcomes["hashes"], np.uint64)
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else order
+    sizes = np.diff(np.r_[starts, len(ordered)])
+    keys = np.zeros(len(hashes), dtype=[("hash", np.uint64), ("nth", np.int64)])
+    keys["hash"] = hashes
+    keys["nth"][order] = np.arange(len(ordered)) - np.repeat(starts, sizes)
+    return keys, outcomes["probabilities"].argmax(axis=1) == outcomes["labels"]
+
+
+def _correlation(counts: Pairs) -> float:
+    """Phi of the two runs' answers, with Newcombe's correction where it is above zero."""
+    a, b, c, d = counts.both, counts.only_before, counts.only_after, counts.neither
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    if not margins:
+        return 0.0
+    cross = float(a * d - b * c)
+    if cross > 0:
+        cross = max(cross - counts.total / 2, 0.0)
+    return cross / sqrt(margins)
+
+
+def _log_choose(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)

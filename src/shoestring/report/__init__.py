@@ -1,0 +1,1 @@
+"""report: reads receipts and shows them; never makes them."""

@@ -1,0 +1,110 @@
+"""sheet: everything that a receipt shows, read from a run folder or a bundle."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shoestring.bundle import manifest as manifests
+from shoestring.core.errors import BundleError, RunError, UserError
+from shoestring.core.plain import from_plain, to_plain
+from shoestring.core.receipt import Finding, Plain, Receipt, Scores
+from shoestring.core.run import Recipe
+from shoestring.engine import store
+
+MANIFEST = "bundle.json"
+TOTAL, TEST_OPENED = "total", "test opened"  # lines with a place of their own on the page
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The receipt of a run or a bundle. A bundle knows neither its recipe nor its data's flaws."""
+
+    path: str
+    kind: str  # "run" or "bundle"
+    task: str
+    network: str = ""  # its kind
+    recipe: Recipe | None = None
+    scores: Scores | None = None
+    receipts: tuple[Receipt, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    openings: tuple[Plain, ...] = ()  # of the test split, oldest first
+    parents: tuple[str, ...] = ()
+    environment: Plain = field(default_factory=dict)
+
+    @property
+    def used_seconds(self) -> float:
+        """The wall clock of the whole command; until that is known, the sum of its lines."""
+        for line in reversed(self.receipts):
+            if line.technique == TOTAL:
+                return float(line.options["used_seconds"])
+        return sum(line.cost.wall_seconds for line in self.receipts)
+
+    @property
+    def lines(self) -> tuple[Receipt, ...]:
+        """What was done, in order."""
+        return tuple(r for r in self.receipts if r.technique not in (TOTAL, TEST_OPENED))
+
+    @property
+    def looks(self) -> tuple[Plain, ...]:
+        """Every opening of the test split, oldest first, with what it gave."""
+        return self.openings or tuple(
+            {"at": r.at, "source": r.after.split, **to_plain(r.after)}
+            for r in self.receipts
+            if r.technique == TEST_OPENED and r.after is not None
+        )
+
+    def __str__(self) -> str:
+        from shoestring.report import text  # not before something is to be shown
+
+        return text.plain(text.receipt(self))
+
+
+def receipt(path: str | os.PathLike[str]) -> Sheet:
+    """The receipt in a run folder or a bundle; RunError where the folder is neither."""
+    folder = Path(path)
+    if (folder / MANIFEST).is_file() and not (folder / store.RUN).exists():
+        return _of_bundle(folder)
+    if folder.is_dir() and not any((folder / name).exists() for name in (store.RUN, store.STARTED)):
+        raise RunError(
+            f"{folder} is neither a run nor a bundle: it has no {store.RUN} and no {MANIFEST}"
+        )
+    run = store.read(folder)
+    return Sheet(
+        path=str(path),
+        kind="run",
+        task=run.task,
+        network=str((run.architecture or run.recipe.network).get("kind", "")),
+        recipe=run.recipe,
+        scores=run.scores,
+        receipts=run.receipts,
+        findings=run.findings,
+        openings=tuple(store.read_lines(folder / store.OPENINGS)),
+        parents=run.parents,
+        environment=run.environment,
+    )
+
+
+def _of_bundle(folder: Path) -> Sheet:
+    file = folder / MANIFEST
+    manifest = manifests.read(file)
+    try:
+        scores = manifest.get("scores")
+        return Sheet(
+            path=str(folder),
+            kind="bundle",
+            task=str(manifest["task"]),
+            network=str(manifest.get("network", "")),
+            scores=None if scores is None else from_plain(Scores, scores, "scores"),
+            receipts=tuple(_line(line) for line in manifest.get("lineage", ())),
+            openings=tuple(store.read_lines(folder / store.OPENINGS)),
+            environment=manifest.get("versions", {}),
+        )
+    except UserError as error:
+        raise BundleError(f"{file}: {error}") from error
+
+
+def _line(line: Any) -> Receipt:
+    return Receipt(str(line)) if isinstance(line, str) else from_plain(Receipt, line, "lineage")

@@ -1,0 +1,228 @@
+"""text: receipts, scores and lists as clean tables for a terminal or a plain file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from shoestring import plugins
+from shoestring.core.plain import from_plain
+from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
+from shoestring.report.tables import interval_words, scores, section
+from shoestring.report.words import count, duration, gain, milliseconds, quality, size, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from shoestring.report.sheet import Sheet
+
+PLAIN_WIDTH = 80
+_VERDICT_STYLES = {"better": "green", "worse": "red", "failed": "red", "skipped": "yellow"}
+SIZE, LATENCY, GAIN = CHANGES = ("size", "latency", "gain, 95% interval")
+
+
+def show(page: RenderableType, stream: TextIO) -> None:
+    """Prints to a terminal in its width and colors, or as plain text to anything else."""
+    console = Console(file=stream, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    stream.write(_tidy(_captured(console, page)))
+
+
+def plain(page: RenderableType, width: int = PLAIN_WIDTH) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, no_color=True, color_system=None, force_terminal=False
+    )
+    return _tidy(_captured(console, page)).rstrip("\n")
+
+
+def _captured(console: Console, page: RenderableType) -> str:
+    with console.capture() as capture:
+        console.print(page)
+    return capture.get()
+
+
+def _tidy(text: str) -> str:
+    """Without the blanks with which tables fill their lines up."""
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+# --- the receipt ---------------------------------------------------------------------------------
+
+
+def receipt(sheet: Sheet, details: bool = False) -> Group:
+    """The whole receipt; `details` adds the tables of single classes."""
+    parts: list[RenderableType] = [_header(sheet)]
+    if sheet.findings:
+        parts += section("Data", _findings(sheet.findings))
+    if sheet.lines:
+        parts += section("Techniques and work", _Lines(sheet.lines), _notes(sheet.lines))
+    if sheet.scores is not None:
+        parts += [Text(""), scores(sheet.scores, details)]
+    if sheet.looks:
+        parts += section("Test split", _looks(sheet.looks))
+    return Group(*parts)
+
+
+def _header(sheet: Sheet) -> Group:
+    recipe = sheet.recipe
+    source = "" if recipe is None else recipe.source
+    parameters = None if sheet.scores is None else sheet.scores.parameters
+    network = " ".join(
+        filter(
+            None,
+            (
+                f"{sheet.network} network" if sheet.network else "",
+                f"of {count(parameters)} parameters" if parameters else "",
+            ),
+        )
+    )
+    first = [f"Receipt of {sheet.path}", sheet.task, source]
+    second = [network]
+    if recipe is not None:
+        second += [f"seed {recipe.seed}", recipe.precision or ""]
+        if recipe.threads is not None:
+            second.append(f"{recipe.threads} thread{'s' if recipe.threads != 1 else ''}")
+        if recipe.total_steps is not None:
+            second.append(f"{count(recipe.total_steps)} steps of {recipe.batch_size}")
+    texts = [Text(", ".join(filter(None, first)), style="bold"), _joined(second)]
+    if sheet.kind == "run":
+        texts.append(_budget(sheet))
+    if sheet.parents:
+        texts.append(_joined([f"made from {' and '.join(sheet.parents)}"]))
+    return Group(*(text for text in texts if text.plain))
+
+
+def _joined(pieces: Iterable[str]) -> Text:
+    return Text(", ".join(filter(None, pieces)))
+
+
+def _budget(sheet: Sheet) -> Text:
+    asked = None if sheet.recipe is None else sheet.recipe.budget_seconds
+    used = sheet.used_seconds
+    if asked is None:
+        return Text(f"budget: none asked, {duration(used)} used")
+    over = f", {duration(used - asked)} too much" if used > asked else ""
+    style = "red" if over else ""
+    return Text(f"budget: {duration(asked)} asked, {duration(used)} used{over}", style=style)
+
+
+def _findings(findings: Sequence[Finding]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for finding in findings:
+        message = Text(finding.message)
+        if finding.dropped:
+            message.append(f" ({count(finding.dropped)} left out)", style="yellow")
+        if finding.examples:
+            more = ", ..." if finding.count > len(finding.examples) else ""
+            message.append(f"\n{', '.join(map(visible, finding.examples))}{more}", style="dim")
+        table.add_row(finding.kind, count(finding.count), message)
+    return table
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A row for each line of the receipt. Where the columns do not fit side by side, the changes
+    stand below the name."""
+
+    lines: Sequence[Receipt]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self._table(columns=True)
+        unbounded = options.update(max_width=10_000)
+        fits = Measurement.get(console, unbounded, wide).maximum <= options.max_width
+        yield wide if fits else self._table(columns=False)
+
+    def _table(self, columns: bool) -> Table:
+        changes = [_changes(line) for line in self.lines]
+        kinds = [kind for kind in CHANGES if columns and any(c.get(kind) for c in changes)]
+        table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column("what", overflow="fold")
+        table.add_column("cost", justify="right", no_wrap=True)
+        for kind in kinds:
+            table.add_column(kind, justify="left" if kind == GAIN else "right", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        for line, change in zip(self.lines, changes, strict=True):
+            name = Text(line.technique)
+            if not columns and change:
+                name.append("\n  " + ", ".join(change.values()), style="dim")
+            cells = [change.get(kind, "") for kind in kinds]
+            verdict = _verdict(line)
+            style = _VERDICT_STYLES.get(verdict, "")
+            table.add_row(
+                name, duration(line.cost.wall_seconds), *cells, Text(verdict, style=style)
+            )
+        return table
+
+
+def _changes(line: Receipt) -> dict[str, str]:
+    """What a line changed, by the column that tells it."""
+    found = {}
+    if line.before is not None and line.after is not None:
+        before, after = line.before, line.after
+        if before.size_bytes is not None and after.size_bytes is not None:
+            found[SIZE] = size(after.size_bytes - before.size_bytes, signed=True)
+        medians = [_median(scored.latency_ms) for scored in (before, after)]
+        if medians[0] is not None and medians[1] is not None:
+            found[LATENCY] = milliseconds(medians[1] - medians[0], signed=True)
+    if line.gain is not None:
+        found[GAIN] = gain(line.gain, (line.after or line.before or Scores()).metric)
+    return found
+
+
+def _median(latency_ms: Plain) -> float | None:
+    """Of the model alone."""
+    found = latency_ms.get("model")
+    return None if found is None else float(found["median"])
+
+
+def _verdict(line: Receipt) -> str:
+    """Empty for work that is no technique, and so cannot be better or worse."""
+    if line.status != "applied":
+        return line.status
+    technique = line.technique.partition(":")[0] in plugins.technique_names()
+    return line.verdict if technique or line.verdict != "not measured" else ""
+
+
+def _notes(lines: Sequence[Receipt]) -> Table:
+    """The reasons, each said once for all the lines that it holds for."""
+    together: dict[tuple[str, str], list[Receipt]] = {}
+    for line in lines:
+        if line.reason:
+            name = line.technique.partition(":")[0]
+            same = (_verdict(line), line.reason.replace(name, "NAME"))
+            together.setdefault(same, []).append(line)
+    notes = Table.grid(padding=(0, 1, 0, 0))
+    for (verdict, reason), alike in together.items():
+        names = ", ".join(line.technique for line in alike)
+        said = alike[0].reason if len(alike) == 1 else reason
+        notes.add_row("-", f"{names}{' ' * bool(verdict)}{verdict}: {said}", style="dim")
+    return notes
+
+
+def _looks(looks: Sequence[Plain]) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for _ in ("time", "source"):
+        table.add_column(no_wrap=True)
+    table.add_column()
+    for look in looks:
+        metric, value = str(look.get("metric", "")), look.get("quality")
+        result = "" if value is None else f"{metric} {quality(float(value), metric)}"
+        bounds = look.get("interval")
+        if bounds is not None:
+            result += f", {interval_words(from_plain(Interval, bounds), metric)}"
+        table.add_row(f"opened {_minute(str(look.get('at', '')))}", str(look.get("source")), result)
+    return table
+
+
+def _minute(at: str) -> str:
+    """`2026-11-23 16:20 UTC` of a written-down UTC time."""
+    return f"{at[:10]} {at[11:16]} UTC" if at[10:11] == "T" else at

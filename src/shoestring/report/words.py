@@ -1,0 +1,74 @@
+"""words: figures as people read them, the same wherever they stand."""
+
+from __future__ import annotations
+
+from shoestring.core.receipt import Interval, Plain
+
+# What is a share of a whole and so is shown in percent; anything else is shown as it is.
+_SHARES = ("accuracy", "precision", "recall", "f1", "coverage")
+
+
+def is_share(metric: str) -> bool:
+    return metric.rpartition("_")[2].rpartition(" ")[2] in _SHARES
+
+
+def quality(value: float, metric: str) -> str:
+    if is_share(metric):
+        return f"{100 * value:.2f}%"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def gain(interval: Interval, metric: str) -> str:
+    """`+0.31 [+0.12, +0.50]`; for shares in percentage points."""
+    scale, unit = (100, " points") if is_share(metric) else (1, "")
+    low, high = scale * interval.low, scale * interval.high
+    return f"{scale * interval.value:+.2f}{unit} [{low:+.2f}, {high:+.2f}]"
+
+
+def count(number: float) -> str:
+    return f"{number:,}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `58.3 s`, `5 min 12 s`, `2 h 05 min`."""
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def size(size_bytes: float, signed: bool = False) -> str:
+    """`312 B`, `373.1 KB`, `12.6 MB`, in powers of 1000."""
+    sign = "+" if signed and size_bytes > 0 else ""
+    if abs(size_bytes) < 1000:
+        return f"{sign}{size_bytes:.0f} B"
+    for unit in ("KB", "MB", "GB"):
+        size_bytes /= 1000
+        if abs(size_bytes) < 999.95 or unit == "GB":
+            break
+    return f"{sign}{size_bytes:.1f} {unit}"
+
+
+def milliseconds(value: float, signed: bool = False) -> str:
+    sign = "+" if signed and value > 0 else ""
+    digits = 3 if abs(value) < 10 else 1
+    return f"{sign}{value:.{digits}f} ms"
+
+
+def visible(name: str) -> str:
+    """A file's name on one line, whatever is in it."""
+    return name if name.isprintable() else repr(name)
+
+
+def verified(found: Plain) -> str:
+    """What `verify` found, in a sentence."""
+    golden = found["golden"]
+    return (
+        f"{found['path']} is as it was made: {len(found['files'])} files with the sizes and hashes "
+        f"that it lists, {size(found['size_bytes'])} needed to predict; {golden['inputs']} golden "
+        f"inputs answered within {golden['tolerance']:.0e} "
+        f"(largest difference {golden['max_difference']:.1e})"
+    )

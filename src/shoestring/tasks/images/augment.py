@@ -1,0 +1,91 @@
+"""augment: label-keeping changes of pictures, batched, with parameters drawn per picture.
+
+Shapes: B pictures, H height, W width, C channels, uint8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from shoestring.core.protocols import Batch, Draws
+
+
+def augment(batch: Batch, draws: Draws, options: Mapping[str, Any]) -> Batch:
+    """A batch with its pictures changed; (B, H, W, C) uint8 in, uint8 or float out."""
+    x_BHWC: torch.Tensor = batch.inputs
+    side = min(x_BHWC.shape[1:3])
+    if options["rotation"] or options["scale"] or options["shear"]:
+        x_BHWC = _affine(x_BHWC, draws, options)
+    elif options["shift"]:
+        x_BHWC = _shifted(x_BHWC, draws, max(1, round(options["shift"] * side)))
+    if options["flip"]:
+        chosen = draws.uniform(1)[:, 0] < 0.5
+        x_BHWC = torch.where(chosen[:, None, None, None], x_BHWC.flip(2), x_BHWC)
+    if options["color"]:
+        x_BHWC = _colored(x_BHWC, draws, options["color"])
+    if options["erase"]:
+        x_BHWC = _erased(x_BHWC, draws, max(1, round(options["erase"] * side)))
+    return replace(batch, inputs=x_BHWC)
+
+
+def _shifted(x_BHWC: torch.Tensor, draws: Draws, most: int) -> torch.Tensor:
+    """Moved by whole pixels, the border repeated: one gather from a padded copy."""
+    batch, height, width, channels = x_BHWC.shape
+    offsets = (draws.uniform(2) * (2 * most + 1)).long().clamp(0, 2 * most)
+    rows = torch.arange(height, device=x_BHWC.device) + offsets[:, :1] - most
+    columns = torch.arange(width, device=x_BHWC.device) + offsets[:, 1:] - most
+    rows_BH, columns_BW = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    index = rows_BH[:, :, None] * width + columns_BW[:, None, :]
+    flat = x_BHWC.reshape(batch, height * width, channels)
+    picked = torch.gather(flat, 1, index.reshape(batch, -1, 1).expand(-1, -1, channels))
+    return picked.reshape(batch, height, width, channels)
+
+
+def _affine(x_BHWC: torch.Tensor, draws: Draws, options: Mapping[str, Any]) -> torch.Tensor:
+    """Rotation, scale, shear and shift in one bilinear look-up; the border is repeated."""
+    u = draws.uniform(6) * 2 - 1
+    angle = u[:, 0] * math.radians(options["rotation"])
+    most = math.log1p(options["scale"])
+    zoom_x, zoom_y = torch.exp(u[:, 1] * most), torch.exp(u[:, 2] * most)
+    shear = u[:, 3] * options["shear"]
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    theta = torch.stack(
+        [
+            torch.stack([cos * zoom_x, -sin * zoom_x + shear, 2 * u[:, 4] * options["shift"]], 1),
+            torch.stack([sin * zoom_y, cos * zoom_y, 2 * u[:, 5] * options["shift"]], 1),
+        ],
+        1,
+    )
+    x_BCHW = x_BHWC.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(theta, list(x_BCHW.shape), align_corners=False)
+    moved = F.grid_sample(x_BCHW, grid, padding_mode="border", align_corners=False)
+    return moved.permute(0, 2, 3, 1)
+
+
+def _colored(x_BHWC: torch.Tensor, draws: Draws, strength: float) -> torch.Tensor:
+    """Brightness, contrast and saturation, each by a factor of 1 +- strength."""
+    x = x_BHWC.float()
+    factors = 1 + (draws.uniform(3) * 2 - 1)[:, :, None, None, None] * strength
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * factors[:, 0] + mean * factors[:, 1]
+    if x.shape[3] == 3:
+        grey = x.mean(3, keepdim=True)
+        x = (x - grey) * factors[:, 2] + grey
+    return x.clamp(0, 255)
+
+
+def _erased(x_BHWC: torch.Tensor, draws: Draws, side: int) -> torch.Tensor:
+    """A square of grey at a random place (DeVries & Taylor 2017, "Cutout")."""
+    height, width = x_BHWC.shape[1:3]
+    centre = draws.uniform(2)
+    rows = torch.arange(height, device=x_BHWC.device)[None] - (centre[:, :1] * height).floor()
+    columns = torch.arange(width, device=x_BHWC.device)[None] - (centre[:, 1:] * width).floor()
+    inside = (rows.abs() * 2 < side)[:, :, None] & (columns.abs() * 2 < side)[:, None, :]
+    grey = torch.tensor(128, dtype=x_BHWC.dtype, device=x_BHWC.device)
+    return torch.where(inside[..., None], grey, x_BHWC)

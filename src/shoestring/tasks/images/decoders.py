@@ -1,0 +1,225 @@
+"""decoders: shares the decoding of many files out over all cores, into one file of pixels.
+
+Worker processes of our own, not those of multiprocessing: these start from any script, guarded by
+`if __name__ == "__main__"` or not, and one that a hostile picture kills costs that picture only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import shoestring
+from shoestring.tasks.images.preprocess import Resizer
+from shoestring.tasks.images.reader import BROKEN, RECORD, Chunk, Plan, read_files
+
+FEW_FILES = 500  # below this (and FEW_BYTES) threads of this process are done before workers start
+FEW_BYTES = 32 << 20
+_CHUNK = 64
+_KILLED = "it brings the decoder down (the process that read it died)"
+
+Part = tuple[int, int, set[int], dict[int, str]]  # first, count, statuses, reasons by position
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def create(folder: Path, count: int, plan: Plan) -> None:
+    """Empty files of the full size; broken pictures stay zero in them."""
+    row = plan.height * plan.width * plan.channels
+    for name, size in (("pixels", row), ("records", RECORD.itemsize)):
+        with (folder / name).open("wb") as file:
+            file.truncate(count * size)
+
+
+def store(folder: Path, start: int, chunk: Chunk) -> None:
+    for name, values in (("pixels", chunk.pixels), ("records", chunk.records)):
+        if len(values):
+            with (folder / name).open("r+b") as file:
+                file.seek(start * values[0].nbytes)
+                file.write(memoryview(np.ascontiguousarray(values)).cast("B"))
+
+
+def decode_all(
+    paths: Sequence[str], sizes: Sequence[int], plan: Plan, graph: bytes | None, folder: Path
+) -> Iterator[Part]:
+    """Fills `pixels` and `records` in the folder, in chunks and in any order."""
+    few = len(paths) < FEW_FILES and sum(sizes) < FEW_BYTES
+    starts: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+    step = 16 if few else _CHUNK
+    for start in range(0, len(paths), step):
+        starts.put((start, min(start + step, len(paths))))
+    done: queue.SimpleQueue[Part | BaseException | None] = queue.SimpleQueue()
+    crew = [
+        _Crew(paths, plan, graph, folder, starts, done, own_process=not few)
+        for _ in range(min(cores(), max(1, len(paths) // step)))
+    ]
+    for member in crew:
+        member.start()
+    working = len(crew)
+    try:
+        while working:
+            part = done.get()
+            if part is None:
+                working -= 1
+            elif isinstance(part, BaseException):
+                raise part
+            else:
+                yield part
+    finally:
+        for member in crew:
+            member.stop()
+        for member in crew:
+            member.join()
+
+
+class _Crew(threading.Thread):
+    """A thread that decodes chunk after chunk, or has a worker process of its own do it."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        plan: Plan,
+        graph: bytes | None,
+        folder: Path,
+        starts: queue.SimpleQueue[tuple[int, int]],
+        done: queue.SimpleQueue[Part | BaseException | None],
+        own_process: bool,
+    ) -> None:
+        super().__init__(daemon=True)
+        self._paths, self._plan, self._graph, self._folder = paths, plan, graph, folder
+        self._starts, self._done, self._own_process = starts, done, own_process
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
+
+    def run(self) -> None:
+        try:
+            if self._own_process:
+                self._worker = self._start_worker()
+            resizer = None
+            if self._worker is None and self._graph is not None:
+                resizer = Resizer(self._graph)
+            while not self._stopped:
+                try:
+                    start, end = self._starts.get_nowait()
+                except queue.Empty:
+                    break
+                if self._worker is None:
+                    chunk = read_files(self._paths[start:end], self._plan, resizer)
+                    store(self._folder, start, chunk)
+                    statuses = {int(s) for s in chunk.records["status"]}
+                    reasons = {start + i: words for i, words in chunk.reasons.items()}
+                    self._done.put((start, end - start, statuses, reasons))
+                else:
+                    self._done.put(self._ask(start, end))
+        except BaseException as error:  # handed to the thread that waits, and raised there
+            self._done.put(error)
+        finally:
+            self._dismiss()
+            self._done.put(None)
+
+    def _ask(self, start: int, end: int) -> Part:
+        answer = self._answer([start, list(self._paths[start:end])])
+        if answer is not None:
+            reasons = {start + int(i): words for i, words in answer["reasons"].items()}
+            return start, end - start, set(answer["statuses"]), reasons
+        if self._stopped:
+            return start, end - start, set(), {}
+        self._dismiss()
+        self._worker = self._start_worker()
+        if end - start == 1 or self._worker is None:
+            records = np.zeros(end - start, RECORD)
+            records["status"] = BROKEN
+            shape = (end - start, self._plan.height, self._plan.width, self._plan.channels)
+            reasons = dict.fromkeys(range(start, end), _KILLED)
+            store(self._folder, start, Chunk(records, np.zeros(shape, np.uint8), {}))
+            return start, end - start, {BROKEN}, reasons
+        statuses: set[int] = set()
+        together: dict[int, str] = {}
+        for i in range(start, end):  # one by one, to find the picture that kills
+            _, _, seen, reasons = self._ask(i, i + 1)
+            statuses |= seen
+            together |= reasons
+        return start, end - start, statuses, together
+
+    def _answer(self, question: object) -> dict[str, dict[str, str]] | None:
+        """None where the worker has died."""
+        worker = self._worker
+        if worker is None or worker.stdin is None or worker.stdout is None:
+            return None
+        try:
+            worker.stdin.write(json.dumps(question).encode() + b"\n")
+            worker.stdin.flush()
+            line = worker.stdout.readline()
+        except OSError:
+            return None
+        if not line.endswith(b"\n"):
+            return None
+        answer = json.loads(line)
+        if answer.get("errno") is not None:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]), str(self._folder))
+        return answer  # type: ignore[no-any-return]  # what our own worker wrote
+
+    def _start_worker(self) -> subprocess.Popen[bytes] | None:
+        """None where no process can be started; this thread then decodes by itself."""
+        here = str(Path(shoestring.__file__).parent.parent)
+        others = os.environ.get("PYTHONPATH")
+        environment = {
+            **os.environ,
+            "PYTHONPATH": here + (os.pathsep + others if others else ""),
+            "OMP_NUM_THREADS": "1",
+        }
+        if not sys.executable:
+            return None
+        try:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "shoestring.tasks.images.reader"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        except OSError:
+            return None
+        self._worker = worker
+        graph = self._folder / "resize.onnx"
+        job = {
+            "plan": asdict(self._plan),
+            "graph": str(graph) if self._graph is not None else None,
+            "pixels": str(self._folder / "pixels"),
+            "records": str(self._folder / "records"),
+        }
+        if self._answer(job) is None:
+            self._dismiss()
+        return self._worker
+
+    def _dismiss(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            for pipe in (worker.stdin, worker.stdout):
+                if pipe is not None:
+                    try:
+                        pipe.close()
+                    except OSError:
+                        pass  # it died with a question in the pipe
+            worker.kill()
+            worker.wait()

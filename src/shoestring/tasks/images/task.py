@@ -1,0 +1,107 @@
+"""task: CNN image classification, as the engine meets it. Importing this brings no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shoestring.core.protocols import (
+    Batch,
+    Dataset,
+    Draws,
+    Examples,
+    Feed,
+    Network,
+    Outcomes,
+    Predictor,
+    Progress,
+    Quality,
+)
+from shoestring.core.receipt import Plain, Scores
+from shoestring.core.run import Recipe
+from shoestring.tasks.images import defaults
+from shoestring.tasks.images.layers import KINDS
+from shoestring.tasks.images.options import AnswerOptions, ImageOptions
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Images:
+    """Pictures in, one of a fixed set of labels out."""
+
+    name = "images"
+    metric = "accuracy"
+    options: type[Any] = ImageOptions
+    answer_options: type[Any] = AnswerOptions
+    networks = KINDS
+
+    def recognizes(self, source: str) -> bool:
+        from shoestring.tasks.images import data
+
+        return data.recognizes(source)
+
+    def load(self, recipe: Recipe, progress: Progress) -> Dataset:
+        from shoestring.tasks.images import data
+
+        options = ImageOptions(**recipe.options)
+        return data.load(recipe.source, options, recipe.seed, progress)
+
+    def load_for(self, source: str, facts: Plain, options: Plain, progress: Progress) -> Examples:
+        from shoestring.tasks.images import data
+
+        return data.load_for(source, facts, ImageOptions(**options), progress)
+
+    def complete(self, recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
+        return defaults.completed(recipe, dataset, seconds)
+
+    def network(self, kind: str) -> Network:
+        from shoestring.tasks.images.model import ImageNetwork
+
+        return ImageNetwork(kind)
+
+    def feed(self, examples: Examples, facts: Plain, device: str) -> Feed:
+        from shoestring.tasks.images.data import ImageExamples
+        from shoestring.tasks.images.feed import ImageFeed
+
+        assert isinstance(examples, ImageExamples)
+        return ImageFeed(examples, facts, device)
+
+    def quality(self, network: Network, model: torch.nn.Module, feed: Feed) -> Quality:
+        from shoestring.tasks.images.feed import looked
+
+        return looked(network, model, feed)
+
+    def augment(self, batch: Batch, draws: Draws, options: Plain) -> Batch:
+        from shoestring.tasks.images.augment import augment
+
+        return augment(batch, draws, options)
+
+    def augment_options(self) -> Plain:
+        return defaults.AUGMENT
+
+    def predictor(self, manifest: Plain, files: Mapping[str, Any]) -> Predictor:
+        from shoestring.tasks.images.predict import ImagePredictor
+
+        return ImagePredictor(manifest, files)
+
+    def scores(self, outcomes: Outcomes, facts: Plain) -> Scores:
+        from shoestring.tasks.images.predict import scores
+
+        return scores(outcomes, facts)
+
+    def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
+        return list(words)
+
+    def render(self, answer: Plain) -> str:
+        if "error" in answer:
+            return f"{answer['input']}\terror\t{answer['error']}"
+        best = "\t".join(f"{t['label']}\t{t['probability']:.4f}" for t in answer["top"])
+        return (
+            f"{answer['input']}\tnone\t{best}"
+            if answer["rejected"]
+            else f"{answer['input']}\t{best}"
+        )
+
+
+TASK = Images()

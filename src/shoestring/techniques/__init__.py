@@ -1,0 +1,1 @@
+"""techniques: one file for each; the folder is the registry."""

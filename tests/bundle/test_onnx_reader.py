@@ -1,0 +1,163 @@
+"""The reader that looks at ONNX bytes before a runtime does."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from shoestring.bundle import onnx_reader
+from shoestring.core.errors import BundleError
+from tests.bundle.making import graph
+
+
+def model(*nodes: onnx.NodeProto, **changes: object) -> onnx.ModelProto:
+    floats = TensorProto.FLOAT
+    made = helper.make_graph(
+        list(nodes) or [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", floats, [1])],
+        [helper.make_tensor_value_info("y", floats, [1])],
+        [helper.make_tensor("w", floats, [2], [1.0, 2.0])],
+    )
+    opset = [helper.make_opsetid("", 19), helper.make_opsetid("com.example", 1)]
+    return helper.make_model(made, opset_imports=opset, **changes)
+
+
+def read(made: onnx.ModelProto) -> onnx_reader.Summary:
+    return onnx_reader.read(made.SerializeToString(), "model.onnx")
+
+
+def test_reads_operators_and_opsets_of_a_model_made_by_onnx() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1], name="first"),
+        helper.make_node("Odd", ["a"], ["y"], domain="com.example", alpha=0.5, words=["a", "b"]),
+    ]
+    found = read(model(*nodes, doc_string="a text", producer_name="somebody"))
+    assert found.opsets == {"": 19, "com.example": 1}
+    assert found.operators == {("", "Conv"), ("com.example", "Odd")}
+
+
+def test_reads_what_our_exporter_writes() -> None:
+    found = onnx_reader.read(graph(resize=True), "model.onnx")
+    assert found.opsets == {"": 19}
+    assert ("", "Resize") in found.operators
+
+
+def with_external_weights() -> onnx.ModelProto:
+    made = model()
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("float_data")
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "../../secret"
+    return made
+
+
+def with_location_only() -> onnx.ModelProto:
+    made = model()
+    made.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    return made
+
+
+def with_external_weights_in_an_attribute() -> onnx.ModelProto:
+    tensor = helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0])
+    tensor.data_location = TensorProto.EXTERNAL
+    return model(helper.make_node("Constant", [], ["y"], value=tensor))
+
+
+def with_subgraph() -> onnx.ModelProto:
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "i", [], [])
+    return model(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner))
+
+
+def with_functions() -> onnx.ModelProto:
+    made = model()
+    made.functions.add().name = "hidden"
+    return made
+
+
+def with_metadata() -> onnx.ModelProto:
+    made = model()
+    helper.set_model_props(made, {"ort_config": "{}"})
+    return made
+
+
+def with_sparse_weights() -> onnx.ModelProto:
+    made = model()
+    made.graph.sparse_initializer.add()
+    return made
+
+
+def with_training() -> onnx.ModelProto:
+    made = model()
+    made.training_info.add()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (with_external_weights, "external data"),
+        (with_location_only, "external data"),
+        (with_external_weights_in_an_attribute, "external data"),
+        (with_subgraph, "a graph inside a node"),
+        (with_functions, "functions"),
+        (with_metadata, "metadata"),
+        (with_sparse_weights, "sparse weights"),
+        (with_training, "a training graph"),
+    ],
+)
+def test_refuses_what_our_exporter_never_writes(make, words) -> None:
+    with pytest.raises(BundleError, match=rf"model\.onnx has {words}.*never writes"):
+        read(make())
+
+
+def test_refuses_a_second_graph_which_a_runtime_would_merge_into_the_first() -> None:
+    twice = graph() + graph()
+    with pytest.raises(BundleError, match=r"two values of model\.(graph|ir_version)"):
+        onnx_reader.read(twice, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x00", b"\x0b", b"\xff" * 30, b"not a model", b"\x3a\xff\xff\xff\xff\x0f", b"\x08\x09"],
+)
+def test_refuses_bytes_that_are_no_model(data) -> None:
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        onnx_reader.read(data, "model.onnx")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(data) -> None:
+    try:
+        onnx_reader.read(data, "model.onnx")
+    except BundleError as error:
+        assert "model.onnx" in str(error)
+
+
+GRAPH = graph()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(GRAPH) - 1), st.integers(0, 255)), min_size=1, max_size=5
+    ),
+    st.integers(0, len(GRAPH)),
+)
+def test_a_damaged_graph_is_read_or_refused(changes, cut) -> None:
+    data = bytearray(GRAPH)
+    for at, value in changes:
+        data[at] = value
+    for damaged in (bytes(data), bytes(data[:cut])):
+        try:
+            onnx_reader.read(damaged, "model.onnx")
+        except BundleError as error:
+            assert "model.onnx" in str(error)
+
+
+def test_every_operator_that_onnx_would_find_is_found() -> None:
+    parsed = onnx.load_from_string(GRAPH)
+    names = {("", node.op_type) for node in parsed.graph.node}
+    assert onnx_reader.read(GRAPH, "model.onnx").operators == names

@@ -1,0 +1,98 @@
+"""Optimizers: groups, Muon's update, and state that comes back exactly."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring.core.errors import UserError
+from shoestring.core.protocols import Hook, Network
+from shoestring.core.run import Recipe
+from shoestring.engine import optimizer
+
+NETWORK = cast(Network, None)  # optimizers only hand it to hooks
+
+
+def a_model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+        nn.Linear(4 * 4 * 4, 3),
+    )
+
+
+def recipe(name: str, decay: float = 0.1) -> Recipe:
+    return Recipe("images", "x", optimizer=name, learning_rate=0.01, weight_decay=decay)
+
+
+def test_weight_decay_spares_biases_and_normalisation() -> None:
+    (adamw,) = optimizer.steppers(a_model(), recipe("adamw"), NETWORK, [])
+    for group in adamw.groups:
+        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+def test_muon_takes_hidden_convolutions_and_leaves_the_rest_to_adamw() -> None:
+    model = a_model()
+    adamw, muon = optimizer.steppers(model, recipe("muon"), NETWORK, [])
+    assert [p.shape for g in muon.groups for p in g["params"]] == [(4, 8, 3, 3)]
+    count = sum(len(g["params"]) for o in (adamw, muon) for g in o.groups)
+    assert count == len(list(model.parameters()))
+
+
+def test_an_unknown_optimizer_is_named_with_those_there_are() -> None:
+    with pytest.raises(UserError, match="muon, adamw, adam, sgd"):
+        optimizer.steppers(a_model(), recipe("lion"), NETWORK, [])
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (4, 8, 3, 3), (16, 16, 1, 1)])
+def test_muons_update_is_nearly_orthogonal(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    update = optimizer.orthogonal(torch.randn(shape)).reshape(shape[0], -1)
+    singular = torch.linalg.svdvals(update)
+    # Three steps of the quintic bring every singular value that is not tiny near one.
+    assert float(singular.max()) < 1.3
+    assert float(singular.median()) > 0.5
+
+
+def test_two_techniques_that_set_rates_are_refused() -> None:
+    class Rates(Hook):
+        def parameter_groups(self, model: nn.Module, network: Network) -> Any:
+            return [{"params": list(model.parameters()), "rate_factor": 0.5}]
+
+    model = a_model()
+    (one,) = optimizer.steppers(model, recipe("adamw"), NETWORK, [Rates()])
+    assert one.groups[0]["rate_factor"] == 0.5
+    with pytest.raises(UserError, match="take one of them"):
+        optimizer.steppers(model, recipe("adamw"), NETWORK, [Rates(), Rates()])
+
+
+@pytest.mark.parametrize("name", optimizer.OPTIMIZERS)
+def test_a_restored_optimizer_goes_on_exactly(name: str) -> None:
+    def trained(steps: int, restart_at: int | None) -> list[torch.Tensor]:
+        model = a_model()
+        steppers = optimizer.steppers(model, recipe(name), NETWORK, [])
+        for step in range(steps):
+            if step == restart_at:
+                state = optimizer.state_tensors(steppers)
+                weights = {n: t.clone() for n, t in model.state_dict().items()}
+                model = a_model()
+                model.load_state_dict(weights)
+                steppers = optimizer.steppers(model, recipe(name), NETWORK, [])
+                optimizer.restore_state(steppers, state)
+            torch.manual_seed(step)
+            loss = model(torch.randn(4, 1, 8, 8)).square().mean()
+            loss.backward()
+            for stepper in steppers:
+                stepper.step(0.01)
+                stepper.zero_grad()
+        return [p.detach() for p in model.parameters()]
+
+    for a, b in zip(trained(5, None), trained(5, 3), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,193 @@
+"""Run folders: whole or not there, readable for ever, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoestring.core.errors import RunError, UserError
+from shoestring.core.plain import from_plain
+from shoestring.core.run import RUN_VERSION, PlanChange, Recipe, Run
+from shoestring.engine import store
+
+
+def a_run(path: Path) -> Run:
+    recipe = Recipe(
+        "images",
+        "photos",
+        learning_rate=0.01,
+        network={"kind": "compact", "width": 8},
+        plan=(PlanChange(0, 10, "as asked"),),
+        hooks=("augment:shift=0.1",),
+    )
+    return Run(path, "images", recipe, architecture={"kind": "compact"})
+
+
+def test_a_finished_run_reads_back_equal_from_wherever_it_was_moved(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "a")
+    store.create(run.path)
+    store.write_started(run)
+    store.write_finished(run)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert store.read(tmp_path / "b") == a_run(tmp_path / "b")
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["recipe.toml", "run.json"]
+
+
+def test_a_recipe_file_gives_the_recipe_back(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    store.write_started(run)
+    assert from_plain(Recipe, store.read_recipe(tmp_path)) == run.recipe
+
+
+def test_a_broken_recipe_names_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("task = 'images'\nseed = = 3\n")
+    with pytest.raises(UserError, match=r"r\.toml.*line 2"):
+        store.read_recipe(tmp_path / "r.toml")
+    with pytest.raises(UserError, match="cannot be read"):
+        store.read_recipe(tmp_path / "none.toml")
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
+    store.write_started(a_run(tmp_path))
+    with pytest.raises(RunError, match="--resume"):
+        store.read(tmp_path)
+    assert store.read_started(tmp_path).recipe.learning_rate == 0.01
+
+
+def test_only_an_unfinished_run_can_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no unfinished run"):
+        store.read_started(tmp_path)
+    store.write_finished(a_run(tmp_path))
+    with pytest.raises(RunError, match="is finished"):
+        store.read_started(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "no version"),
+        ("{}", "no version"),
+        (json.dumps({"version": RUN_VERSION + 1}), "newer shoestring"),
+        (json.dumps({"version": 1, "task": "images"}), "needs the field"),
+        (json.dumps({"version": 1, "path": ".", "task": 3, "recipe": {}}), "run.json"),
+    ],
+)
+def test_a_damaged_run_is_an_error_and_no_crash(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / store.RUN).write_text(content)
+    with pytest.raises(RunError, match=words):
+        store.read(tmp_path)
+
+
+def test_no_folder_and_no_run_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such folder"):
+        store.read(tmp_path / "x")
+    with pytest.raises(RunError, match=r"has no run\.json"):
+        store.read(tmp_path)
+
+
+def test_a_folder_that_holds_something_is_refused_untouched(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(UserError, match="not empty"):
+        store.create(tmp_path)
+    store.write_started(a_run(tmp_path))
+    with pytest.raises(UserError, match="--resume"):
+        store.create(tmp_path)
+    assert (tmp_path / "precious").read_text() == "x"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *args: Any, **more: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # the tests may run as root, who may write anywhere
+    with pytest.raises(UserError, match="Permission denied"):
+        store.create(tmp_path / "out")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_atomically(tmp_path / "f", "old")
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="disk is full"):
+        store.write_atomically(tmp_path / "f", "new")
+    assert (tmp_path / "f").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_tensors_and_values_come_back_bit_for_bit(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.tensor([0.1, -0.0, float("inf")]),
+        "b": torch.arange(6).reshape(2, 3).T,
+        "c": torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        "d": torch.tensor(1.5, dtype=torch.bfloat16),
+    }
+    store.save_tensors(tmp_path / "t", tensors, {"step": 3, "curve": [{"q": 0.1}]})
+    found, values = store.load_tensors(tmp_path / "t")
+    assert values == {"step": 3, "curve": [{"q": 0.1}]}
+    assert all(torch.equal(found[n], t) and found[n].dtype == t.dtype for n, t in tensors.items())
+
+
+@pytest.mark.parametrize("cut", [0, 4, 20, -1])
+def test_a_cut_checkpoint_is_an_error(tmp_path: Path, cut: int) -> None:
+    store.save_tensors(tmp_path / "t", {"a": torch.ones(9)}, {})
+    data = (tmp_path / "t").read_bytes()
+    (tmp_path / "t").write_bytes(data[:cut])
+    with pytest.raises(RunError, match="cannot be read"):
+        store.load_tensors(tmp_path / "t")
+
+
+def test_lines_survive_a_cut_in_the_last_one(tmp_path: Path) -> None:
+    store.append_lines(tmp_path / "m", [{"step": 1}, {"step": 2}])
+    with (tmp_path / "m").open("a") as file:
+        file.write('{"step": 3')
+    assert store.read_lines(tmp_path / "m") == [{"step": 1}, {"step": 2}]
+    store.rewrite_lines(tmp_path / "m", [{"step": 1}])
+    assert store.read_lines(tmp_path / "m") == [{"step": 1}]
+    assert store.read_lines(tmp_path / "none") == []
+
+
+@given(st.one_of(st.none(), st.text(max_size=20), st.just('{"seconds": "x"}')))
+def test_a_damaged_note_of_seconds_counts_as_none(content: str | None) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        if content is not None:
+            (Path(name) / store.SPENT).write_text(content, encoding="utf-8")
+        assert store.read_spent(Path(name)) == 0.0
+
+
+def test_seconds_are_noted_and_read(tmp_path: Path) -> None:
+    store.write_spent(tmp_path, 12.5)
+    assert store.read_spent(tmp_path) == 12.5
+
+
+def test_the_next_free_name_counts_up(tmp_path: Path) -> None:
+    assert store.next_free(tmp_path, "a").name == "a-1"
+    (tmp_path / "a-1").mkdir()
+    assert store.next_free(tmp_path, "a").name == "a-2"
+
+
+def test_remove_takes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    store.remove(tmp_path / "link")
+    assert (tmp_path / "kept").is_dir()
+    store.remove(tmp_path / "kept")
+    store.remove(tmp_path / "gone")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,51 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from shoestring.core.receipt import Interval
+from shoestring.report import words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0.0 s"), (58.34, "58.3 s"), (99.96, "1 min 40 s"), (312, "5 min 12 s"),
+     (3599.6, "1 h 00 min"), (7500, "2 h 05 min")],
+)  # fmt: skip
+def test_durations(seconds: float, shown: str) -> None:
+    assert words.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "signed", "shown"),
+    [(312, False, "312 B"), (373_112, False, "373.1 KB"), (999_960, False, "1.0 MB"),
+     (12_600_000_000_000, False, "12600.0 GB"), (-26_888, True, "-26.9 KB"), (5, True, "+5 B")],
+)  # fmt: skip
+def test_sizes(size_bytes: int, signed: bool, shown: str) -> None:
+    assert words.size(size_bytes, signed) == shown
+
+
+def test_shares_are_percent_and_other_scores_are_not() -> None:
+    assert words.quality(0.9931, "accuracy") == "99.31%"
+    assert words.quality(0.9931, "balanced_accuracy") == "99.31%"
+    assert words.quality(36.21, "BLEU") == "36.21"
+    assert words.quality(0.0042, "calibration_error") == "0.0042"
+
+
+def test_gains_have_a_sign_and_a_unit() -> None:
+    assert words.gain(Interval(0.0031, -0.0012, 0.005), "accuracy") == (
+        "+0.31 points [-0.12, +0.50]"
+    )
+    assert words.gain(Interval(-1.5, -2.0, -1.0), "BLEU") == "-1.50 [-2.00, -1.00]"
+
+
+def test_milliseconds() -> None:
+    assert words.milliseconds(0.0312) == "0.031 ms"
+    assert words.milliseconds(31.2) == "31.2 ms"
+    assert words.milliseconds(0.5, signed=True) == "+0.500 ms"
+
+
+def test_a_name_stays_on_its_line() -> None:
+    assert words.visible("a b é") == "a b é"
+    assert words.visible("a\nb") == "'a\\nb'"
