@@ -41,6 +41,7 @@ slow: $(STAMP) ## the tests that take minutes, and mutation testing
 	$(BIN)/python scripts/mutation.py
 
 bench: $(STAMP) ## the figures of bench/README.md, each script printing its own
+	$(PYTHON) scripts/environment.py .venv all,dev,bench $(INSTALLER)
 	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 $(STAMP): pyproject.toml constraints.txt scripts/environment.py

@@ -401,6 +401,14 @@ def test_predict_answers_what_it_can_and_says_what_it_cannot(
     assert shown.err.startswith("error: 1 of the inputs")
 
 
+def test_predict_without_inputs_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(monkeypatch, "load", Opened())
+    assert main(["predict", "b"]) == 2
+    assert "name inputs after b" in capsys.readouterr().err
+
+
 def test_export_names_what_it_wrote(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,11 +117,11 @@ def test_every_package_of_an_extra_is_imported() -> None:
 
 def test_all_is_all() -> None:
     (everything,) = requirements("all")
-    names = set(PROJECT["optional-dependencies"]) - {"all", "dev", "mutation"}
+    names = set(PROJECT["optional-dependencies"]) - {"all", "bench", "dev", "mutation"}
     assert everything.extras == names
 
 
-@pytest.mark.parametrize("extra", [None, "train", "heic", "digits", "dev", "mutation"])
+@pytest.mark.parametrize("extra", [None, "train", "heic", "digits", "dev", "bench", "mutation"])
 def test_every_package_has_a_range_and_a_pinned_version(extra: str | None) -> None:
     pinned = {
         plain(name): version

@@ -13,6 +13,7 @@ import click
 import shoestring
 from shoestring import cli
 from shoestring.core.errors import Interrupted, UserError
+from shoestring.report.words import visible
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,7 +49,8 @@ def _arrived(code: int) -> int:
 
 
 def _complain(message: str, exit_code: int) -> int:
-    click.echo(f"error: {message}", err=True)
+    lines = map(visible, message.split("\n"))
+    click.echo("error: " + "\n".join(lines), err=True)
     return exit_code
 
 

@@ -11,7 +11,7 @@ import click
 
 import shoestring
 from shoestring.cli_options import AnsweringCommand, DataCommand, given, refuse_changes
-from shoestring.core.errors import DataError
+from shoestring.core.errors import DataError, UserError
 from shoestring.report import document, words
 
 PIPE_CLOSED = 141  # what a shell shows for a program that a closed pipe ended
@@ -167,10 +167,11 @@ def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_jso
     answers, failed = [], 0
     for answer in opened.answers(task.parse_inputs(inputs), options):
         failed += "error" in answer
-        if as_json:
-            answers.append(answer)
-        else:
-            click.echo(task.render(answer).replace("\n", "\\n"))
+        answers.append(answer if as_json else {})
+        if not as_json:
+            click.echo("\t".join(map(words.visible, task.render(answer).split("\t"))))
+    if not answers:
+        raise UserError(f"there is nothing to answer; name inputs after {bundle}")
     if as_json:
         click.echo(document.json_text(answers))
     if failed:

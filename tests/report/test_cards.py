@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 
 import pytest
 
@@ -58,8 +58,5 @@ def test_options_are_told_from_the_fields() -> None:
 
 
 def test_a_class_that_stands_in_no_file_has_no_comments() -> None:
-    space: dict[str, type] = {}
-    code = "from dataclasses import dataclass\n@dataclass\nclass Made:\n    a: int = 1  # one\n"
-    exec(compile(code, "<made>", "exec"), {"__name__": "nowhere"}, space)
-    (option,) = cards.options(space["Made"])
-    assert (option.name, option.help) == ("a", "")
+    (option,) = cards.options(make_dataclass("Made", [("a", "int", 1)]))
+    assert (option.name, option.default, option.help) == ("a", "1", "")

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.table import Table
 
@@ -74,7 +74,7 @@ def test_single_classes_are_shown_where_asked_for() -> None:
     assert "Per class" not in at(80)
     detailed = at(80, details=True)
     assert "Per class" in detailed
-    assert "'new\\nline'" in detailed
+    assert "new\\nline" in detailed
     assert "Most frequent confusions" in detailed
 
 
@@ -97,6 +97,11 @@ def test_an_empty_receipt_is_still_one() -> None:
     assert at(80, replace(bare, scores=Scores())).endswith("Scores, measured on the bundle")
 
 
+def test_the_lineage_of_a_bundle_has_no_costs() -> None:
+    shown = at(80, Sheet("bundle", "bundle", "images", receipts=(Receipt("augment"),)))
+    assert shown.splitlines()[-1].split() == ["augment", "not", "measured"]
+
+
 def test_a_sheet_prints_itself() -> None:
     assert str(SHEET) == at(80)
 
@@ -104,13 +109,21 @@ def test_a_sheet_prints_itself() -> None:
 names = st.text(min_size=1, max_size=60)
 
 
+@settings(max_examples=30)
 @given(names, names, st.integers(0, 10**9))
 def test_no_name_breaks_the_page(technique: str, file: str, number: int) -> None:
     finding = Finding("broken", number, "a message", (file,))
     receipts = (Receipt(technique, reason="because"), *RECEIPTS)
     shown = at(80, replace(SHEET, receipts=receipts, findings=(finding, *FINDINGS)))
-    assert "\x1b" not in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
     assert "budget: 60.0 s asked" in shown
+
+
+def test_a_foreign_bundle_gives_the_terminal_no_orders() -> None:
+    order = "\x1b]0;title\x07"
+    scores = replace(SCORES, metric=f"accuracy{order}", signature=order)
+    foreign = Sheet(order, "bundle", order, order, scores=scores, receipts=(Receipt(order),))
+    assert "\x1b" not in at(80, foreign, details=True)
 
 
 class Terminal(io.StringIO):

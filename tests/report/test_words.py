@@ -47,5 +47,6 @@ def test_milliseconds() -> None:
 
 
 def test_a_name_stays_on_its_line() -> None:
+    assert words.visible("\x1b[2J\udce9") == "\\x1b[2J\\udce9"
     assert words.visible("a b é") == "a b é"
-    assert words.visible("a\nb") == "'a\\nb'"
+    assert words.visible("a\nb") == "a\\nb"

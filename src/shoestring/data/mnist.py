@@ -73,7 +73,8 @@ def get(progress: Progress) -> Path:
         raise DataError(
             "MNIST is not on this machine and could not be fetched. Put the four "
             "*-ubyte.gz files in a folder mnist and name the folder above it in SHOESTRING_DATA. "
-            + "Tried: " + "; ".join(said)
+            + "Tried: "
+            + "; ".join(said)
         )
     return found
 
@@ -85,7 +86,7 @@ def check(folder: Path) -> None:
         path = _file(folder, name)
         if path is None:
             raise DataError(f"{folder} lacks {name}")
-        (pixels if "images" in name else labels).update(np.ascontiguousarray(idx.read(path)))
+        (pixels if "images" in name else labels).update(idx.read(path).tobytes())
     if (pixels.hexdigest(), labels.hexdigest()) != (PIXELS_SHA256, LABELS_SHA256):
         raise DataError(
             f"the files in {folder} are not the published MNIST digits (their sha256 differs); "
@@ -195,5 +196,3 @@ def _digits(parts: object) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         images.append(np.rint(arrays[0] * 256).astype(np.uint8))  # gives back every byte
         labels.append(arrays[1].astype(np.uint8))
     return np.concatenate(images).reshape(-1, 28, 28), np.concatenate(labels)
-
-

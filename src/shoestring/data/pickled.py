@@ -55,7 +55,7 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError("persistent ids are not allowed")
 
 
-def _dtype(name: str, *_: object) -> np.dtype[Any]:
+def _dtype(name: object, *_: object) -> np.dtype[Any]:
     if not isinstance(name, str) or not _NUMBER.fullmatch(name):
         raise pickle.UnpicklingError(f"arrays of {name!r} are not allowed")
     return np.dtype(name)

@@ -113,21 +113,29 @@ def _carve_by_label(
     held = np.zeros(len(rank), np.bool_)
     label_of, size = _unit_labels(labels, units), np.bincount(units)
     order = np.lexsort((rank, label_of))
-    for members in np.split(order, np.flatnonzero(np.diff(label_of[order])) + 1):
+    members_of = np.split(order, np.flatnonzero(np.diff(label_of[order])) + 1)
+    totals = np.array([size[members].sum() for members in members_of])
+    for members, target in zip(members_of, _apportioned(totals * share), strict=True):
         if len(members) < 2:
             continue
-        total = int(size[members].sum())
-        target = max(1, round(share * total))
         taken = int(np.searchsorted(np.cumsum(size[members]), target, side="right"))
         held[members[: min(max(1, taken), len(members) - 1)]] = True
     return held
+
+
+def _apportioned(wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whole numbers whose sum is that of `wanted` rounded down; the largest rests go up."""
+    whole = np.floor(wanted + 1e-9).astype(np.int64)
+    rest = int(np.floor(wanted.sum() + 1e-6)) - int(whole.sum())
+    whole[np.argsort(whole - wanted, kind="stable")[: max(0, rest)]] += 1
+    return whole
 
 
 def _label_table(labels: Codes, units: Codes) -> NDArray[np.float64]:
     """(units, labels) the share of each label's examples that lies in each unit."""
     table = np.zeros((int(units.max()) + 1, int(labels.max()) + 1), np.float64)
     np.add.at(table, (units, labels), 1.0)
-    return table / np.maximum(table.sum(axis=0), 1.0)
+    return np.asarray(table / np.maximum(table.sum(axis=0), 1.0), np.float64)
 
 
 def _carve_units(

@@ -235,7 +235,15 @@ def restore_state(steppers: Sequence[Stepper], tensors: Mapping[str, torch.Tenso
             prefix = f"{number}.{index}."
             found = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
             if found:
-                stepper.state[weight] = found
+                stepper.state[weight] = {n: _like(t, weight) for n, t in found.items()}
+
+
+def _like(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The tensor in the weight's memory order: sums over another order round differently, and a
+    resumed fit would drift from an unbroken one."""
+    if tensor.shape != weight.shape:
+        return tensor
+    return torch.empty_like(weight, requires_grad=False).copy_(tensor)
 
 
 def _gradient(weight: torch.Tensor) -> torch.Tensor:

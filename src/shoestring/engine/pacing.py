@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ from shoestring.engine import schedule, store
 from shoestring.engine.device import PRECISIONS
 from shoestring.engine.loop import Loop
 
-CHECKPOINT_SECONDS = 10.0  # between checkpoints on disk, at the least
+# Between checkpoints on disk, at the least. Tests of killed processes want one at every look.
+CHECKPOINT_SECONDS = float(os.environ.get("SHOESTRING_CHECKPOINT_SECONDS", "10"))
 TRIAL_STEPS = 3  # thrown away before timing: first calls choose kernels and allocate
 TRIAL_SHARE = 0.03  # of the budget, for each precision tried
 TRIAL_SECONDS = 1.0  # and at most this long

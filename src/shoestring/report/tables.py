@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shoestring.core.receipt import Interval, Plain, Scores
-from shoestring.report.words import count, milliseconds, quality, size, visible
+from shoestring.report.words import all_visible, count, milliseconds, quality, size
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
@@ -32,6 +32,7 @@ def interval_words(bounds: Interval, metric: str) -> str:
 
 def scores(scored: Scores, details: bool = False) -> Group:
     """What was measured, one line each."""
+    scored = all_visible(scored)
     where = f", measured on the {scored.where}" if scored.where else ""
     split = f" on {scored.split}" if scored.split else ""
     examples = f", {count(scored.examples)} examples" if scored.examples else ""
@@ -43,7 +44,8 @@ def scores(scored: Scores, details: bool = False) -> Group:
         table.add_row(name, value, note)
     parts = [*section(f"Scores{split}{examples}{where}", table)[1:]]
     if scored.signature:
-        parts.append(Padding(Text(f"signature: {scored.signature}", style="dim"), (0, 0, 0, 2)))
+        signature = scored.signature.replace("|", ", ")  # so that lines break between its parts
+        parts.append(Padding(Text(f"signature: {signature}", style="dim"), (0, 0, 0, 2)))
     if details:
         classes = scored.details.get("per_class", ())
         if classes:
@@ -118,7 +120,7 @@ def _confusions(classes: Sequence[Plain], matrix: Sequence[Sequence[int]]) -> Ta
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return quality(value, name)
-    return count(value) if isinstance(value, int) else visible(str(value))
+    return count(value) if isinstance(value, int) else str(value)
 
 
 # --- lists ---------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from shoestring import plugins
 from shoestring.core.plain import from_plain
 from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
 from shoestring.report.tables import interval_words, scores, section
-from shoestring.report.words import count, duration, gain, milliseconds, quality, size, visible
+from shoestring.report.words import all_visible, count, duration, gain, milliseconds, quality, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,11 +57,13 @@ def _tidy(text: str) -> str:
 
 def receipt(sheet: Sheet, details: bool = False) -> Group:
     """The whole receipt; `details` adds the tables of single classes."""
+    sheet = all_visible(sheet)
     parts: list[RenderableType] = [_header(sheet)]
     if sheet.findings:
         parts += section("Data", _findings(sheet.findings))
     if sheet.lines:
-        parts += section("Techniques and work", _Lines(sheet.lines), _notes(sheet.lines))
+        notes = [_notes(sheet.lines)] if any(line.reason for line in sheet.lines) else []
+        parts += section("Techniques and work", _Lines(sheet.lines), *notes)
     if sheet.scores is not None:
         parts += [Text(""), scores(sheet.scores, details)]
     if sheet.looks:
@@ -119,11 +121,11 @@ def _findings(findings: Sequence[Finding]) -> Table:
     table.add_column(ratio=1, overflow="fold")
     for finding in findings:
         message = Text(finding.message)
-        if finding.dropped:
+        if finding.dropped and "left out" not in finding.message:
             message.append(f" ({count(finding.dropped)} left out)", style="yellow")
         if finding.examples:
             more = ", ..." if finding.count > len(finding.examples) else ""
-            message.append(f"\n{', '.join(map(visible, finding.examples))}{more}", style="dim")
+            message.append(f"\n{', '.join(finding.examples)}{more}", style="dim")
         table.add_row(finding.kind, count(finding.count), message)
     return table
 
@@ -157,9 +159,9 @@ class _Lines:
             cells = [change.get(kind, "") for kind in kinds]
             verdict = _verdict(line)
             style = _VERDICT_STYLES.get(verdict, "")
-            table.add_row(
-                name, duration(line.cost.wall_seconds), *cells, Text(verdict, style=style)
-            )
+            # A bundle's lineage does not know what its lines cost.
+            cost = duration(line.cost.wall_seconds) if line.cost.wall_seconds else ""
+            table.add_row(name, cost, *cells, Text(verdict, style=style))
         return table
 
 

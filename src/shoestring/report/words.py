@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
 from shoestring.core.receipt import Interval, Plain
+
+T = TypeVar("T")
 
 # What is a share of a whole and so is shown in percent; anything else is shown as it is.
 _SHARES = ("accuracy", "precision", "recall", "f1", "coverage")
@@ -58,9 +64,28 @@ def milliseconds(value: float, signed: bool = False) -> str:
     return f"{sign}{value:.{digits}f} ms"
 
 
-def visible(name: str) -> str:
-    """A file's name on one line, whatever is in it."""
-    return name if name.isprintable() else repr(name)
+def visible(text: str) -> str:
+    """On one line and harmless, whatever is in it: a file's name may hold a line's end, and a
+    foreign bundle's words what a terminal takes for orders."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def all_visible(value: T) -> T:
+    """The same of every string inside plain values and dataclasses."""
+    found: Any = value
+    if isinstance(value, str):
+        found = visible(value)
+    elif isinstance(value, Mapping):
+        found = {all_visible(name): all_visible(inner) for name, inner in value.items()}
+    elif isinstance(value, (list, tuple)):
+        found = type(value)(map(all_visible, value))
+    elif is_dataclass(value) and not isinstance(value, type):
+        found = replace(
+            value, **{f.name: all_visible(getattr(value, f.name)) for f in fields(value)}
+        )
+    return cast(T, found)
 
 
 def verified(found: Plain) -> str:

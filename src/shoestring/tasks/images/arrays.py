@@ -56,8 +56,8 @@ def read_folder(words: str, folder: Path) -> Source:
         ]
         return _joined(parts, str(folder))
 
-    files = [path for s in order for path in splits[s]]
-    return _source(words, folder, order, read_labels, pictures, file_stamp(files))
+    every = [path for s in order for path in splits[s]]
+    return _source(words, folder, order, read_labels, pictures, file_stamp(every))
 
 
 def read_npz(words: str, path: Path) -> Source:
@@ -77,8 +77,10 @@ def read_npz(words: str, path: Path) -> Source:
             f"(or images and labels), or x_train, y_train and so on for each split"
         )
     order = sorted(found["images"], key=_rank)
-    labels = [_checked_labels(_npz(path, found["labels"][s]), f"{path}: {found['labels'][s]}")
-              for s in order]
+    labels = [
+        _checked_labels(_npz(path, found["labels"][s]), f"{path}: {found['labels'][s]}")
+        for s in order
+    ]
 
     def pictures() -> NDArray[np.uint8]:
         keys = [found["images"][s] for s in order]
@@ -112,12 +114,16 @@ def _source(
     return Source(
         words,
         str(root),
-        [f"{s or 'all'}/{i}" for s, part in zip(order, labels, strict=True)
-         for i in range(len(part))],
+        [
+            f"{s or 'all'}/{i}"
+            for s, part in zip(order, labels, strict=True)
+            for i in range(len(part))
+        ],
         tuple(named[i] for i in natural),
         place[codes.reshape(-1)],
-        np.concatenate([np.full(len(p), _rank(s), np.int8)
-                        for s, p in zip(order, labels, strict=True)]),
+        np.concatenate(
+            [np.full(len(p), _rank(s), np.int8) for s, p in zip(order, labels, strict=True)]
+        ),
         stamp,
         arrays=pictures,
     )

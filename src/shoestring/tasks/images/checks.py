@@ -5,16 +5,19 @@ Shapes: N pictures of the source; masks and labels are (N,).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import DataError
+from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding
-from shoestring.data import duplicates
+from shoestring.data import cache, duplicates
 from shoestring.data.names import SPLITS, printable
-from shoestring.tasks.images.pictures import Pictures
+from shoestring.tasks.images.pictures import FORM, Pictures
 from shoestring.tasks.images.reader import BROKEN, OTHER_SIZE, READ
 from shoestring.tasks.images.sources import Source
 
@@ -23,6 +26,7 @@ ALIKE = 0.98  # correlation of two pictures' pixels from which they are near dup
 _SHOWN = 10
 _SHOWN_BROKEN = 1000  # a list to work from, not only a taste
 _MOST_COMPARED = 5_000_000  # pairs of looks
+_REMEMBERED_FROM = 5_000  # pictures; a smaller set is searched in no time
 _MOST_CHECKED = 20_000  # pairs of pictures
 
 Mask = NDArray[np.bool_]
@@ -108,6 +112,25 @@ def imbalance(counts: NDArray[np.int64], labels: Sequence[str]) -> list[Finding]
 
 
 def near_duplicates(source: Source, pictures: Pictures, sides: NDArray[np.int8]) -> list[Finding]:
+    """As `search_near_duplicates`, remembered for the same pictures on the same sides."""
+    digest = hashlib.blake2b(pictures.records.tobytes(), digest_size=16)
+    digest.update(sides.tobytes() + source.stamp.encode() + repr((FORM, pictures.plan)).encode())
+    key = f"images/near-{digest.hexdigest()}"
+    folder = cache.existing(key)
+    if folder is not None:
+        rows = json.loads((folder / "findings.json").read_text("utf-8"))
+        return [from_plain(Finding, row) for row in rows]
+    found = search_near_duplicates(source, pictures, sides)
+    if found or len(source) > _REMEMBERED_FROM:
+        with cache.writing(key) as writing:
+            text = json.dumps([to_plain(f) for f in found])
+            (writing / "findings.json").write_text(text, "utf-8")
+    return found
+
+
+def search_near_duplicates(
+    source: Source, pictures: Pictures, sides: NDArray[np.int8]
+) -> list[Finding]:
     """Training pictures that nearly equal one of validation or test. Looks (difference hashes)
     propose pairs, the correlation of the pixels decides; small and flat pictures, of which
     unlike ones look alike, take no part."""
@@ -121,7 +144,7 @@ def near_duplicates(source: Source, pictures: Pictures, sides: NDArray[np.int8])
         pairs, more = duplicates.near_pairs(looks[train], looks[others], _MOST_COMPARED)
         cut |= more or len(pairs) > _MOST_CHECKED
         hashes = pictures.records["content"]
-        for a, b in pairs[:_MOST_CHECKED]:
+        for a, b in pairs[:_MOST_CHECKED].tolist():
             mine, theirs = int(train[a]), int(others[b])
             if mine in found or hashes[mine] == hashes[theirs]:
                 continue

@@ -22,7 +22,8 @@ from shoestring.tasks.images.sources import Source, recognizes
 
 __all__ = ["ImageDataset", "ImageExamples", "load", "load_for", "recognizes"]
 
-_MOST_MEASURED = 20_000  # training pictures from which mean and deviation are taken
+_MOST_MEASURED = 20_000  # training pictures from which mean and deviation are taken, at most
+_MOST_VALUES = 20_000_000  # and pixel values
 
 
 class ImageDataset:
@@ -83,9 +84,7 @@ def load(source: str, options: ImageOptions, seed: int, progress: Progress) -> I
     return ImageDataset(facts, tuple(findings), _fingerprint(facts, splits), splits)
 
 
-def load_for(
-    source: str, facts: Plain, options: ImageOptions, progress: Progress
-) -> ImageExamples:
+def load_for(source: str, facts: Plain, options: ImageOptions, progress: Progress) -> ImageExamples:
     """Pictures to grade a bundle on, in the form and with the labels that its facts fix.
 
     `NAME:SPLIT` names a split that the source itself has; without one, its test split, else its
@@ -189,18 +188,19 @@ def _facts(names: tuple[str, ...], pictures: Pictures, train: ImageExamples) -> 
 
 def _mean_and_deviation(train: ImageExamples) -> tuple[list[float], list[float]]:
     """Of each channel, 0 to 255, from evenly spread pictures; sums of integers, so exact."""
-    step = -(-len(train) // _MOST_MEASURED)
-    positions = np.arange(0, len(train), step, dtype=np.int64)
-    count, total, squares = 0, 0, 0
-    for start in range(0, len(positions), 512):
-        pixels = train.take(positions[start : start + 512])
-        flat = pixels.reshape(-1, pixels.shape[-1])
-        values = np.stack([np.bincount(flat[:, c], minlength=256) for c in range(flat.shape[1])])
-        count += len(flat)
-        total = total + values @ np.arange(256)
-        squares = squares + values @ np.arange(256) ** 2
-    mean = np.asarray(total) / count
-    deviation = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0))
+    most = min(_MOST_MEASURED, max(1, _MOST_VALUES // train.values_each))
+    positions = np.arange(0, len(train), -(-len(train) // most), dtype=np.int64)
+    channels, count = train.values_each // (train.size[0] * train.size[1]), 0
+    total, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
+    for start in range(0, len(positions), 256):  # 256 squares of a byte fit 32 bits
+        pixels = train.take(positions[start : start + 256])
+        count += pixels[..., 0].size
+        wide = pixels.astype(np.uint16)
+        for sums, values in ((total, wide), (squares, wide * wide)):
+            by_place = values.sum(axis=0, dtype=np.uint32)
+            sums += by_place.sum(axis=(0, 1), dtype=np.uint64)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     deviation[deviation < 1e-6] = 1.0  # one colour only
     return [round(float(m), 6) for m in mean], [round(float(d), 6) for d in deviation]
 

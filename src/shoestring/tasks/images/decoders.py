@@ -50,7 +50,7 @@ def store(folder: Path, start: int, chunk: Chunk) -> None:
         if len(values):
             with (folder / name).open("r+b") as file:
                 file.seek(start * values[0].nbytes)
-                file.write(memoryview(np.ascontiguousarray(values)).cast("B"))
+                file.write(values.tobytes())
 
 
 def decode_all(

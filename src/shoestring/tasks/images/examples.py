@@ -54,6 +54,11 @@ class ImageExamples:
     def size(self) -> tuple[int, int]:
         return self._pictures.plan.height, self._pictures.plan.width
 
+    @property
+    def values_each(self) -> int:
+        """Numbers in a picture: H x W x C."""
+        return self.size[0] * self.size[1] * self._pictures.plan.channels
+
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(b, H, W, C) of these positions of the split, in their order."""
         taken: NDArray[np.uint8] = self._pictures.pixels[self.rows[positions]]
@@ -85,7 +90,7 @@ class ImageExamples:
         if folder is None:
             with cache.writing(key) as writing, (writing / "pixels").open("wb") as file:
                 for start in range(0, len(self), _BLOCK):
-                    file.write(np.ascontiguousarray(every[self.rows[start : start + _BLOCK]]))
+                    file.write(every[self.rows[start : start + _BLOCK]].tobytes())
             folder = cache.existing(key)
             assert folder is not None
         shape = (len(self), *every.shape[1:])

@@ -53,17 +53,17 @@ def read(words: str, root: Path) -> Source:
 
 def has_pictures(root: Path) -> bool:
     """Whether a picture lies somewhere below a folder of this folder."""
-    return any(
-        is_picture for folder in _folders(root) for _, _, is_picture in _walk(root, folder)
-    )
+    return any(is_picture for folder in _folders(root) for _, _, is_picture in _walk(root, folder))
 
 
 def other_files(names: list[str]) -> tuple[Finding, ...]:
     if not names:
         return ()
     shown = tuple(printable(n) for n in sorted(names, key=natural_key)[:10])
-    lie = "file that is no picture of a class was" if len(names) == 1 else (
-        "files that are no pictures of a class were"
+    lie = (
+        "file that is no picture of a class was"
+        if len(names) == 1
+        else ("files that are no pictures of a class were")
     )
     return (Finding("other files", len(names), f"{len(names):,} {lie} left alone", shown),)
 
@@ -101,12 +101,11 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            seen = [e for e in entries if not _hidden(e.name)]
+            return [e for e in entries if not _hidden(e.name)]
     except OSError as error:
         raise DataError(
             f"the folder {printable(str(folder))} cannot be read: {error.strerror or error}"
         ) from error
-    return sorted(seen, key=lambda e: natural_key(e.name))
 
 
 def _hidden(name: str) -> bool:
@@ -121,7 +120,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _folders(root: Path) -> list[str]:
-    return [e.name for e in _scan(root) if _is_folder(e)]
+    return sorted((e.name for e in _scan(root) if _is_folder(e)), key=natural_key)
 
 
 def _loose(root: Path, folder: str) -> list[str]:
@@ -131,7 +130,7 @@ def _loose(root: Path, folder: str) -> list[str]:
 def _walk(root: Path, place: str) -> Iterator[tuple[str, str, bool]]:
     """(relative name, absolute path, whether it is a picture) of every file below `place`.
     Linked folders are followed, each real folder once."""
-    waiting, seen = [place], set[str]()
+    waiting, seen, above = [place], set[str](), os.path.abspath(root)
     while waiting:
         here = waiting.pop()
         real = os.path.realpath(root / here)
@@ -143,7 +142,7 @@ def _walk(root: Path, place: str) -> Iterator[tuple[str, str, bool]]:
             if _is_folder(entry):
                 waiting.append(name)
             else:
-                path = os.path.abspath(entry.path)
+                path = os.path.join(above, name)
                 yield name, path, _is_picture(entry.name, path)
 
 

@@ -30,9 +30,7 @@ class ImageOptions:
         if not 0 < self.train_share <= 1:
             raise UserError(f"train_share is above 0 and at most 1, not {self.train_share}")
         if not 0 < self.validation_share < 1:
-            raise UserError(
-                f"validation_share is above 0 and below 1, not {self.validation_share}"
-            )
+            raise UserError(f"validation_share is above 0 and below 1, not {self.validation_share}")
         if self.test_share is not None and not 0 <= self.test_share < 1:
             raise UserError(f"test_share is from 0 to below 1, not {self.test_share}")
 

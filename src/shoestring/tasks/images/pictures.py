@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from shoestring.tasks.images.reader import (
 )
 from shoestring.tasks.images.sources import Source
 
-FORM = 1  # of the cached files; a change of decoding, hashing or resizing raises it
+FORM = 2  # of the cached files; a change of decoding, hashing or resizing raises it
 KEEP_SIDE = 128  # pictures that are all of one size up to this side are kept as they are
 SMALLEST_SIDE, LARGEST_SIDE, SIDE_STEP = 16, 96, 8  # of the square that is chosen otherwise
 _PROBES = 1000  # pictures whose headers are read to choose a size
@@ -63,7 +64,7 @@ class Pictures:
 def gather(source: Source, wish: Wish, progress: Progress) -> Pictures:
     """From the cache where the same files were read before, else read now."""
     key = f"images/{_key(source, wish)}"
-    found = _open(key, len(source))
+    found = _open(key, len(source)) or _as_trained(source, wish)
     if found is None:
         with cache.writing(key) as folder:
             _fill(source, wish, folder, progress)
@@ -74,6 +75,15 @@ def gather(source: Source, wish: Wish, progress: Progress) -> Pictures:
                 f"set SHOESTRING_CACHE to a folder on a sound disk"
             )
     return found
+
+
+def _as_trained(source: Source, wish: Wish) -> Pictures | None:
+    """A fixed form is often the one that was chosen when the same source was trained on."""
+    if wish.plan is None:
+        return None
+    found = _open(f"images/{_key(source, Wish())}", len(source))
+    fits = found is not None and replace(found.plan, strict_grey=False) == wish.plan
+    return found if fits else None
 
 
 def _key(source: Source, wish: Wish) -> str:
@@ -116,7 +126,7 @@ def _fill(source: Source, wish: Wish, folder: Path, progress: Progress) -> None:
             if COLOURED in misfits:
                 plan = replace(plan, channels=3, strict_grey=False)
             if OTHER_SIZE in misfits:
-                side = wish.size or square_side([min(plan.height, plan.width)])
+                side = wish.size or square_side([(plan.height, plan.width)])
                 plan = replace(plan, height=side, width=side, resize=True)
     (folder / "resize.onnx").unlink(missing_ok=True)
     meta = {"plan": asdict(plan), "reasons": reasons}
@@ -191,8 +201,10 @@ def _probed(source: Source) -> tuple[list[tuple[int, int]], bool]:
 
 
 def choose(sizes: list[tuple[int, int]], grey: bool, wish: Wish) -> Plan:
-    """Pictures of one size, at most 128 a side, are kept; others become squares of the median
-    short side, at least 16 and at most 96, rounded down to a multiple of 8."""
+    """Pictures of one size, at most 128 a side, are kept. Others become squares: of the size that
+    at least half of them have where that is a square of at most 128, so that these stay as they
+    are; else of the median short side, at least 16 and at most 96, rounded down to a multiple
+    of 8."""
     channels = wish.channels or (1 if grey else 3)
     strict = wish.channels is None and grey
     if len(set(sizes)) == 1:
@@ -201,12 +213,15 @@ def choose(sizes: list[tuple[int, int]], grey: bool, wish: Wish) -> Plan:
             return Plan(height, width, channels, resize=False, strict_grey=strict)
         if (height, width) == (wish.size, wish.size):
             return Plan(height, width, channels, resize=False, strict_grey=strict)
-    side = wish.size or square_side([min(size) for size in sizes])
+    side = wish.size or square_side(sizes)
     return Plan(side, side, channels, resize=True, strict_grey=strict)
 
 
-def square_side(short_sides: list[int]) -> int:
-    side = int(min(max(median(short_sides), SMALLEST_SIDE), LARGEST_SIDE))
+def square_side(sizes: list[tuple[int, int]]) -> int:
+    (height, width), count = Counter(sizes).most_common(1)[0]
+    if height == width and SMALLEST_SIDE <= height <= KEEP_SIDE and 2 * count >= len(sizes):
+        return height
+    side = int(min(max(median(min(size) for size in sizes), SMALLEST_SIDE), LARGEST_SIDE))
     return side - side % SIDE_STEP
 
 

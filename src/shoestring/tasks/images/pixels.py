@@ -102,7 +102,9 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(encoded), formats=_heic_formats() if heic else _formats())
     except UnidentifiedImageError as error:
-        raise DataError(f"{name}: not a picture of a known kind, or its start is damaged") from error
+        raise DataError(
+            f"{name}: not a picture of a known kind, or its start is damaged"
+        ) from error
     except DECODE_ERRORS as error:
         raise DataError(f"{name}: {_reason(error)}") from error
     if image.width * image.height > MAX_PIXELS:

@@ -72,7 +72,7 @@ class Chunk:
 def content_hash(pixels: NDArray[np.uint8]) -> int:
     """64 bits of the sha256 of shape and values: the same for the same pixels everywhere."""
     digest = hashlib.sha256("x".join(map(str, pixels.shape)).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return int.from_bytes(digest.digest()[:8], "little")
 
 
@@ -169,7 +169,7 @@ def main() -> None:
             try:
                 for file, values in ((pixels, chunk.pixels), (records, chunk.records)):
                     file.seek(start * values[0].nbytes)
-                    file.write(memoryview(values).cast("B"))
+                    file.write(values.tobytes())
                     file.flush()
             except OSError as error:
                 answer["errno"] = error.errno

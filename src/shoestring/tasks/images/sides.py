@@ -58,7 +58,7 @@ class Sides:
         self._thin_out()
 
     def _where(self, side: int) -> checks.Mask:
-        return self.sides == side
+        return np.asarray(self.sides == side, np.bool_)
 
     def _as_given(self) -> None:
         given = self.source.splits
@@ -107,7 +107,9 @@ class Sides:
             return
         share, count = self.options.test_share, int(self.good.sum())
         if share is None and count < TEST_FROM:
-            words = f"no test split: none is given, and {count:,} pictures are too few to set one aside"
+            words = (
+                f"no test split: none is given, and {count:,} pictures are too few to set one aside"
+            )
             self.findings.append(Finding("split", 0, words))
             return
         held = self._carve(share or TEST_SHARE, "test", TEST, None)

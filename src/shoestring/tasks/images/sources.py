@@ -127,7 +127,8 @@ def assemble(
 ) -> Source:
     """Files in natural order of split, label and name, with their sizes and times looked up.
     `labels` are known ones, of which some may have no file."""
-    rank = {None: NO_SPLIT, **{s: i for i, s in enumerate(SPLITS)}}
+    rank: dict[str | None, int] = {s: i for i, s in enumerate(SPLITS)}
+    rank[None] = NO_SPLIT
     every = sorted({*labels, *(e.label for e in entries)}, key=natural_key)
     position = {label: i for i, label in enumerate(every)}
     ordered = sorted(

@@ -21,9 +21,7 @@ def has_metadata(folder: Path) -> bool:
     """Whether the folder, or one of its split folders, holds a metadata.csv."""
     if (folder / _METADATA).is_file():
         return True
-    return any(
-        split_of(p.name) is not None and (p / _METADATA).is_file() for p in folder.iterdir()
-    )
+    return any(split_of(p.name) is not None and (p / _METADATA).is_file() for p in folder.iterdir())
 
 
 def is_picture_table(path: Path) -> bool:
@@ -53,9 +51,7 @@ def read_metadata(words: str, root: Path) -> Source:
         table = folder / _METADATA
         if split is not None and table.is_file():
             entries = list(_entries(table, split))
-            found += [
-                Entry(f"{folder.name}/{e.name}", e.path, e.label, e.split) for e in entries
-            ]
+            found += [Entry(f"{folder.name}/{e.name}", e.path, e.label, e.split) for e in entries]
     return assemble(words, root, _rooted(found, root))
 
 
