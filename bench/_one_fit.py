@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LOG_EVERY = 10  # steps between two looks at the clock
+LOG_EVERY = 4  # steps between two looks at the clock; a short fit looks at validation often
 
 
 class Stepping:
@@ -70,6 +70,8 @@ class Fit:
     precision: str
     network: str
     threads: int
+    test_accuracy: float | None = None  # where the job's recipe opens the test split
+    test_examples: int = 0
 
 
 def fitted(job: Mapping[str, Any]) -> Fit:
@@ -98,6 +100,7 @@ def _trained(job: Mapping[str, Any]) -> dict[str, Any]:
     assert run.scores is not None
     assert run.architecture is not None
     first = run.architecture["layers"][:1]
+    test = next((r.after for r in run.receipts if r.technique == "test opened"), None)
     return {
         "path": str(run.path),
         "fit_seconds": line.cost.wall_seconds,
@@ -115,6 +118,8 @@ def _trained(job: Mapping[str, Any]) -> dict[str, Any]:
         "precision": run.recipe.precision,
         "network": run.architecture["kind"],
         "threads": run.recipe.threads,
+        "test_accuracy": None if test is None else test.quality,
+        "test_examples": 0 if test is None else test.examples,
     }
 
 

@@ -164,13 +164,14 @@ def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_jso
     opened = shoestring.load(bundle)
     task = plugins.task(opened.manifest["task"])
     options = given(context, lambda: task.name, bundle)
-    answers, failed = [], 0
+    answers, count, failed = [], 0, 0
     for answer in opened.answers(task.parse_inputs(inputs), options):
-        failed += "error" in answer
-        answers.append(answer if as_json else {})
-        if not as_json:
+        count, failed = count + 1, failed + ("error" in answer)
+        if as_json:
+            answers.append(answer)
+        else:
             click.echo("\t".join(map(words.visible, task.render(answer).split("\t"))))
-    if not answers:
+    if not count:
         raise UserError(f"there is nothing to answer; name inputs after {bundle}")
     if as_json:
         click.echo(document.json_text(answers))
@@ -192,10 +193,7 @@ def export(run: str, out: str) -> None:
 def verify(bundle: str, as_json: bool) -> None:
     """Check the files of BUNDLE, and that it answers as it did."""
     found = shoestring.verify(bundle)
-    if as_json:
-        click.echo(document.json_text(found))
-    else:
-        click.echo(words.verified(found))
+    click.echo(document.json_text(found) if as_json else words.verified(found))
 
 
 @commands.command(cls=DataCommand)

@@ -55,8 +55,9 @@ def settled(model: nn.Sequential) -> nn.Sequential:
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2.0)
-            nn.init.normal_(module.weight)
-            nn.init.normal_(module.bias)
+            if module.affine:
+                nn.init.normal_(module.weight)
+                nn.init.normal_(module.bias)
     return model.eval()
 
 

@@ -85,6 +85,7 @@ def train(
         task=the_task.name,
         options=to_plain(given),
         without=(*base.without, *without),
+        hooks=tuple(h for h in base.hooks if h.partition(":")[0] not in without),
         **named,
     )
     _checked(full)

@@ -104,5 +104,7 @@ def _largest_difference(
             )
         apart = np.abs(found[name].astype(np.float64) - values.astype(np.float64))
         # max() would pass over a NaN; np.inf says that these are not the same answers.
-        largest = max(largest, float(apart.max(initial=0.0)) if np.isfinite(apart).all() else np.inf)
+        largest = max(
+            largest, float(apart.max(initial=0.0)) if np.isfinite(apart).all() else np.inf
+        )
     return largest

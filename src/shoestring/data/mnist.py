@@ -73,8 +73,7 @@ def get(progress: Progress) -> Path:
         raise DataError(
             "MNIST is not on this machine and could not be fetched. Put the four "
             "*-ubyte.gz files in a folder mnist and name the folder above it in SHOESTRING_DATA. "
-            + "Tried: "
-            + "; ".join(said)
+            f"Tried: {'; '.join(said)}"
         )
     return found
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.utils.deterministic
@@ -17,6 +18,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 
 PRECISIONS = ("float32", "bfloat16")
+_DETERMINISTIC: Any = torch.utils.deterministic  # its setting is made at run time
 _MASK64 = (1 << 64) - 1
 
 
@@ -55,20 +57,20 @@ def settled(threads: int) -> Iterator[None]:
     """Fixed threads and deterministic kernels inside; everything as it was after."""
     before = torch.get_num_threads()
     mode = torch.get_deterministic_debug_mode()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = _DETERMINISTIC.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.set_num_threads(threads)
     # use_deterministic_algorithms does the same but imports the compiler, which takes seconds.
     # A kernel with no deterministic form warns, and the exactness test would turn it up.
     torch.set_deterministic_debug_mode("warn")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+    _DETERMINISTIC.fill_uninitialized_memory = False  # nothing here reads such memory
     benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
     try:
         yield
     finally:
         torch.set_num_threads(before)
         torch.set_deterministic_debug_mode(mode)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        _DETERMINISTIC.fill_uninitialized_memory = filled
         torch.backends.cudnn.benchmark = benchmark
 
 

@@ -107,6 +107,8 @@ def difference(model: nn.Sequential, data: bytes, known: dict) -> float:
     return float(np.abs(rows - expected).max())
 
 
+# An even kernel with "same" padding is padded unevenly, which torch finds slow and we find hard.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_graph_answers_as_its_network(name: str, seed: int) -> None:

@@ -182,7 +182,7 @@ def _from_floats(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
         )
     low, high = float(values.min()), float(values.max())
     if 0 <= low and high <= 1:
-        return np.rint(values * 255).astype(np.uint8)
+        return np.asarray(np.rint(values * 255), np.uint8)
     if 0 <= low and high <= 255 and np.array_equal(values, np.rint(values)):
         return values.astype(np.uint8)
     raise DataError(

@@ -92,7 +92,7 @@ def left_out(source: Source, mask: Mask, kind: str, message: str) -> list[Findin
 
 def lacking(split: str, counts: NDArray[np.int64], labels: Sequence[str]) -> list[Finding]:
     """Classes that a split has no picture of."""
-    missing = [printable(labels[i]) for i in np.flatnonzero(counts == 0)]
+    missing = [printable(labels[i]) for i in np.flatnonzero(counts == 0).tolist()]
     if not missing:
         return []
     words = f"the {split} split has no picture of {len(missing)} of {len(labels)} classes"

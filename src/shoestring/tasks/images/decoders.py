@@ -11,10 +11,11 @@ import os
 import queue
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,53 +56,49 @@ def store(folder: Path, start: int, chunk: Chunk) -> None:
 
 def decode_all(
     paths: Sequence[str], sizes: Sequence[int], plan: Plan, graph: bytes | None, folder: Path
-) -> Iterator[Part]:
+) -> Generator[Part, None, None]:
     """Fills `pixels` and `records` in the folder, in chunks and in any order."""
     few = len(paths) < FEW_FILES and sum(sizes) < FEW_BYTES
     starts: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
     step = 16 if few else _CHUNK
     for start in range(0, len(paths), step):
         starts.put((start, min(start + step, len(paths))))
-    done: queue.SimpleQueue[Part | BaseException | None] = queue.SimpleQueue()
+    parts: queue.SimpleQueue[Part | None] = queue.SimpleQueue()  # None: a member has ended
+    job = _Job(paths, plan, graph, folder, starts, parts)
     crew = [
-        _Crew(paths, plan, graph, folder, starts, done, own_process=not few)
-        for _ in range(min(cores(), max(1, len(paths) // step)))
+        _Member(job, own_process=not few) for _ in range(min(cores(), max(1, len(paths) // step)))
     ]
-    for member in crew:
-        member.start()
-    working = len(crew)
-    try:
-        while working:
-            part = done.get()
-            if part is None:
-                working -= 1
-            elif isinstance(part, BaseException):
-                raise part
-            else:
-                yield part
-    finally:
-        for member in crew:
-            member.stop()
-        for member in crew:
-            member.join()
+    with ThreadPoolExecutor(len(crew)) as threads:
+        working = {threads.submit(member.work) for member in crew}
+        try:
+            while working:
+                part = parts.get()
+                if part is not None:
+                    yield part
+                    continue
+                ended = next(as_completed(working))
+                working.remove(ended)
+                ended.result()  # raises here what stopped it
+        finally:
+            for member in crew:
+                member.stop()
 
 
-class _Crew(threading.Thread):
-    """A thread that decodes chunk after chunk, or has a worker process of its own do it."""
+@dataclass(frozen=True)
+class _Job:
+    paths: Sequence[str]
+    plan: Plan
+    graph: bytes | None
+    folder: Path
+    starts: queue.SimpleQueue[tuple[int, int]]
+    parts: queue.SimpleQueue[Part | None]
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        plan: Plan,
-        graph: bytes | None,
-        folder: Path,
-        starts: queue.SimpleQueue[tuple[int, int]],
-        done: queue.SimpleQueue[Part | BaseException | None],
-        own_process: bool,
-    ) -> None:
-        super().__init__(daemon=True)
-        self._paths, self._plan, self._graph, self._folder = paths, plan, graph, folder
-        self._starts, self._done, self._own_process = starts, done, own_process
+
+class _Member:
+    """Decodes chunk after chunk in its thread, or has a worker process of its own do it."""
+
+    def __init__(self, job: _Job, own_process: bool) -> None:
+        self._job, self._own_process = job, own_process
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
@@ -111,34 +108,35 @@ class _Crew(threading.Thread):
         if worker is not None:
             worker.kill()
 
-    def run(self) -> None:
+    def work(self) -> None:
+        job = self._job
         try:
             if self._own_process:
                 self._worker = self._start_worker()
             resizer = None
-            if self._worker is None and self._graph is not None:
-                resizer = Resizer(self._graph)
+            if self._worker is None and job.graph is not None:
+                resizer = Resizer(job.graph)
             while not self._stopped:
                 try:
-                    start, end = self._starts.get_nowait()
+                    start, end = job.starts.get_nowait()
                 except queue.Empty:
                     break
                 if self._worker is None:
-                    chunk = read_files(self._paths[start:end], self._plan, resizer)
-                    store(self._folder, start, chunk)
-                    statuses = {int(s) for s in chunk.records["status"]}
-                    reasons = {start + i: words for i, words in chunk.reasons.items()}
-                    self._done.put((start, end - start, statuses, reasons))
+                    job.parts.put(self._decode(start, end, resizer))
                 else:
-                    self._done.put(self._ask(start, end))
-        except BaseException as error:  # handed to the thread that waits, and raised there
-            self._done.put(error)
+                    job.parts.put(self._ask(start, end))
         finally:
             self._dismiss()
-            self._done.put(None)
+            job.parts.put(None)
+
+    def _decode(self, start: int, end: int, resizer: Resizer | None) -> Part:
+        chunk = read_files(self._job.paths[start:end], self._job.plan, resizer)
+        store(self._job.folder, start, chunk)
+        statuses = {int(s) for s in chunk.records["status"]}
+        return start, end - start, statuses, {start + i: r for i, r in chunk.reasons.items()}
 
     def _ask(self, start: int, end: int) -> Part:
-        answer = self._answer([start, list(self._paths[start:end])])
+        answer = self._answer([start, list(self._job.paths[start:end])])
         if answer is not None:
             reasons = {start + int(i): words for i, words in answer["reasons"].items()}
             return start, end - start, set(answer["statuses"]), reasons
@@ -149,9 +147,14 @@ class _Crew(threading.Thread):
         if end - start == 1 or self._worker is None:
             records = np.zeros(end - start, RECORD)
             records["status"] = BROKEN
-            shape = (end - start, self._plan.height, self._plan.width, self._plan.channels)
+            shape = (
+                end - start,
+                self._job.plan.height,
+                self._job.plan.width,
+                self._job.plan.channels,
+            )
             reasons = dict.fromkeys(range(start, end), _KILLED)
-            store(self._folder, start, Chunk(records, np.zeros(shape, np.uint8), {}))
+            store(self._job.folder, start, Chunk(records, np.zeros(shape, np.uint8), {}))
             return start, end - start, {BROKEN}, reasons
         statuses: set[int] = set()
         together: dict[int, str] = {}
@@ -161,7 +164,7 @@ class _Crew(threading.Thread):
             together |= reasons
         return start, end - start, statuses, together
 
-    def _answer(self, question: object) -> dict[str, dict[str, str]] | None:
+    def _answer(self, question: object) -> dict[str, Any] | None:
         """None where the worker has died."""
         worker = self._worker
         if worker is None or worker.stdin is None or worker.stdout is None:
@@ -174,10 +177,10 @@ class _Crew(threading.Thread):
             return None
         if not line.endswith(b"\n"):
             return None
-        answer = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
         if answer.get("errno") is not None:
-            raise OSError(answer["errno"], os.strerror(answer["errno"]), str(self._folder))
-        return answer  # type: ignore[no-any-return]  # what our own worker wrote
+            raise OSError(answer["errno"], os.strerror(answer["errno"]), str(self._job.folder))
+        return answer
 
     def _start_worker(self) -> subprocess.Popen[bytes] | None:
         """None where no process can be started; this thread then decodes by itself."""
@@ -201,12 +204,12 @@ class _Crew(threading.Thread):
         except OSError:
             return None
         self._worker = worker
-        graph = self._folder / "resize.onnx"
+        graph = self._job.folder / "resize.onnx"
         job = {
-            "plan": asdict(self._plan),
-            "graph": str(graph) if self._graph is not None else None,
-            "pixels": str(self._folder / "pixels"),
-            "records": str(self._folder / "records"),
+            "plan": asdict(self._job.plan),
+            "graph": str(graph) if self._job.graph is not None else None,
+            "pixels": str(self._job.folder / "pixels"),
+            "records": str(self._job.folder / "records"),
         }
         if self._answer(job) is None:
             self._dismiss()

@@ -1,12 +1,17 @@
-"""defaults: what a recipe for pictures is filled in with, from the data and the seconds at hand."""
+"""defaults: what a recipe for pictures is filled in with, from the data and the seconds at hand.
+
+The figures were found on validation splits of MNIST and sign-digits; docs/log.md has the rest.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe
+from shoestring.tasks.images import layers
 
 AUGMENT: Plain = {
     "shift": 0.0,  # of the side, at most, each way
@@ -17,24 +22,103 @@ AUGMENT: Plain = {
     "color": 0.0,  # brightness, contrast and, with colours, saturation: 0.2 is +-20%
     "erase": 0.0,  # side of a square that is set to grey, as a share of the picture's side
 }
+WIDTHS = ((24, 40e3), (32, 55e3), (48, 200e3), (64, 600e3))  # and the pictures a fit must see
+WIDE_NEEDS = 20_000  # training pictures, for a width above 32
+CORE_RATE = 80e9  # floating-point operations a second of a fit on one core; a guess to size by
+AFFINE_EPOCHS = 4.0  # below it, shifting alone was as good and is cheaper
+LONG_EPOCHS = 10.0  # assumed where only steps or nothing was said
 
 
 def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
     """Every field that the person left open, decided. Nothing that was said is changed."""
-    network = recipe.network or {"kind": "compact"}
-    classic = network["kind"] == "classic"
+    if recipe.network.get("kind") == "classic":
+        return _classic(recipe)
+    count = len(dataset.train)
+    network = {"kind": "compact", **recipe.network}
+    if "width" not in network:
+        network["width"] = _width(recipe, dataset, count, seconds)
     hooks = list(recipe.hooks)
     chosen = {words.partition(":")[0] for words in hooks} | set(recipe.without)
-    if not classic and "augment" not in chosen:
-        hooks.append("augment:shift=0.036")
+    if "augment" not in chosen:
+        hooks.append(_augment(dataset.facts, _epochs(recipe, network, dataset, seconds)))
+    return _filled(
+        replace(recipe, network=network, hooks=tuple(hooks)),
+        optimizer="muon",
+        learning_rate=0.01,
+        weight_decay=0.01,
+        # At least some tens of steps an epoch, or small sets see too few.
+        batch_size=min(128, max(8, 2 ** ((count // 24).bit_length() - 1))),
+        label_smoothing=0.1,
+        schedule="one_cycle",
+    )
+
+
+def _classic(recipe: Recipe) -> Recipe:
+    """The textbook's own: Adam, a constant small rate, batches of 50, nothing else."""
+    return _filled(
+        recipe,
+        optimizer="adam",
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        batch_size=50,
+        label_smoothing=0.0,
+        schedule="constant",
+    )
+
+
+def _filled(
+    recipe: Recipe,
+    *,
+    optimizer: str,
+    learning_rate: float,
+    weight_decay: float,
+    batch_size: int,
+    label_smoothing: float,
+    schedule: str,
+) -> Recipe:
+    said = recipe
     return replace(
         recipe,
-        network=network,
-        hooks=tuple(hooks),
-        optimizer=recipe.optimizer or ("adam" if classic else "muon"),
-        learning_rate=recipe.learning_rate or (1e-4 if classic else 0.02),
-        weight_decay=recipe.weight_decay if recipe.weight_decay is not None else 0.01,
-        batch_size=recipe.batch_size or min(128, max(8, len(dataset.train) // 8)),
-        schedule=recipe.schedule or "one_cycle",
-        label_smoothing=recipe.label_smoothing if recipe.label_smoothing is not None else 0.1,
+        optimizer=said.optimizer or optimizer,
+        learning_rate=said.learning_rate or learning_rate,
+        weight_decay=weight_decay if said.weight_decay is None else said.weight_decay,
+        batch_size=said.batch_size or batch_size,
+        label_smoothing=label_smoothing if said.label_smoothing is None else said.label_smoothing,
+        schedule=said.schedule or schedule,
     )
+
+
+def _width(recipe: Recipe, dataset: Dataset, count: int, seconds: float | None) -> int:
+    """The widest network that still sees enough pictures."""
+    best = 16
+    for width, needed in WIDTHS:
+        network = {"kind": "compact", **recipe.network, "width": width}
+        seen = _epochs(recipe, network, dataset, seconds) * count
+        # A small set is seen often: what counts is the passes, or every width would do.
+        if seen >= needed and (width <= 32 or count >= WIDE_NEEDS):
+            best = width
+    return best
+
+
+def _epochs(recipe: Recipe, network: Plain, dataset: Dataset, seconds: float | None) -> float:
+    """Passes over the data that the fit will have, roughly."""
+    if recipe.epochs is not None:
+        return recipe.epochs
+    count = max(1, len(dataset.train))
+    if recipe.steps is not None:
+        return recipe.steps * (recipe.batch_size or 128) / count
+    if seconds is None:
+        return LONG_EPOCHS
+    architecture = layers.expand(network, dataset.facts)
+    forward = layers.macs(architecture["layers"], tuple(architecture["input"]))
+    rate = CORE_RATE * (recipe.threads or os.cpu_count() or 1)
+    return seconds * rate / (2 * 3 * forward) / count
+
+
+def _augment(facts: Plain, epochs: float) -> str:
+    """The default augmentation in words; it never flips, for a flipped 2 is no 2."""
+    shift = round(1 / 28, 3)
+    if epochs < AFFINE_EPOCHS:
+        return f"augment:shift={shift}"
+    color = ",color=0.2" if facts["channels"] == 3 else ""
+    return f"augment:shift={shift},rotation=10.0,scale=0.1,shear=0.1{color}"

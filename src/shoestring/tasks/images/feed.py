@@ -42,7 +42,7 @@ class ImageFeed:
         the others, unless it is the only one: a small last batch is a noisy step."""
         generator = np.random.Generator(np.random.Philox(key=[seed & (2**63 - 1), epoch]))
         order = torch.from_numpy(generator.permutation(len(self)))
-        batches = list(order.split(batch_size))
+        batches = list(torch.split(order, batch_size))
         if len(batches) > 1 and len(batches[-1]) < batch_size:
             batches.pop()
         return batches
@@ -82,7 +82,7 @@ def looked(network: Network, model: torch.nn.Module, feed: Feed) -> Quality:
     right, loss = 0.0, 0.0
     count = min(len(feed), LOOK_EXAMPLES)
     chosen = torch.arange(count) * len(feed) // count
-    for ids in chosen.split(LOOK_BATCH):
+    for ids in torch.split(chosen, LOOK_BATCH):
         batch = feed.batch(ids)
         logits_NK, labels_N = network.logits(model, feed.prepare(batch.inputs), batch.targets)
         loss += float(F.cross_entropy(logits_NK.float(), labels_N, reduction="sum"))

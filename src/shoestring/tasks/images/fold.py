@@ -218,10 +218,10 @@ def _max_pool(layer: torch.nn.MaxPool2d) -> Pool:
 
 
 def _average_pool(layer: torch.nn.AvgPool2d) -> Pool:
-    if layer.divisor_override is not None or (layer.ceil_mode and layer.count_include_pad):
-        raise UserError(f"{layer} cannot be exported: its averages have no ONNX form")
     pads, kernel = _pair(layer.padding) * 2, _pair(layer.kernel_size)
     counts = layer.count_include_pad and any(pads)
+    if layer.divisor_override is not None or (layer.ceil_mode and counts):
+        raise UserError(f"{layer} cannot be exported: its averages have no ONNX form")
     return Pool("AveragePool", kernel, _pair(layer.stride), pads, (1, 1), layer.ceil_mode, counts)
 
 

@@ -34,10 +34,10 @@ def to_onnx(model: torch.nn.Module, facts: Plain, quantization: Plain) -> bytes:
     if quantization:
         raise UserError(f"quantization {dict(quantization)!r} is not known; nothing is, yet")
     channels, (height, width) = int(facts["channels"]), facts["size"]
-    deviation = np.asarray(facts["std"], np.float64)
-    normalise = fold.Affine(1 / deviation, -np.asarray(facts["mean"], np.float64) / deviation)
-    if normalise.scale.shape != (channels,) or normalise.shift.shape != (channels,):
+    mean, deviation = (np.asarray(facts[name], np.float64) for name in ("mean", "std"))
+    if mean.shape != (channels,) or deviation.shape != (channels,):
         raise UserError(f"mean and std need {channels} values each, one for a channel")
+    normalise = fold.Affine(1 / deviation, -mean / deviation)
     layers = fold.fold([normalise, *fold.read(model)])
 
     graph = _Writer()

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -144,9 +143,7 @@ def _fill_from_files(
     reasons: dict[int, str] = {}
     done = 0
     progress(_STAGE, 0, len(source))
-    parts: Iterator[decoders.Part] = decoders.decode_all(
-        source.paths, source.file_sizes, plan, graph, folder
-    )
+    parts = decoders.decode_all(source.paths, source.file_sizes, plan, graph, folder)
     for _, count, statuses, broken in parts:
         misfits = statuses & {COLOURED, OTHER_SIZE}
         if chosen and misfits:
@@ -156,7 +153,7 @@ def _fill_from_files(
         progress(_STAGE, done, len(source))
     else:
         return set(), dict(sorted(reasons.items()))
-    parts.close()  # type: ignore[attr-defined]  # a generator: ends its workers
+    parts.close()  # ends its workers
     return misfits, {}
 
 
