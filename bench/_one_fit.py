@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-LOG_EVERY = 4  # steps between two looks at the clock; a short fit looks at validation often
+from _figures import environment
+
+LOG_EVERY = 2  # steps between two looks at the clock; a short fit looks at validation often
 
 
 class Stepping:
@@ -74,11 +76,17 @@ class Fit:
     test_examples: int = 0
 
 
+def shown(fit: Fit) -> dict[str, Any]:
+    """A fit as a line of results: without its path, which is of this machine alone."""
+    return {k: v for k, v in asdict(fit).items() if k != "path" and v is not None}
+
+
 def fitted(job: Mapping[str, Any]) -> Fit:
     """Runs the job in a fresh interpreter. Ends the script with its last words where it fails."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), json.dumps(dict(job))],
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

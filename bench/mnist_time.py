@@ -15,13 +15,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from _figures import HERE, RESULTS, Figures, Spread, arguments, spread
-from _one_fit import Fit, fitted
+from _figures import HERE, RESULTS, Figures, Spread, arguments, environment, spread
+from _one_fit import Fit, fitted, shown
 
 import shoestring
 
@@ -81,7 +81,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
         # The first training decodes into the cache; what is timed finds it there.
         warm = fitted({"source": SOURCE, "steps": 1, "out": f"{folder}/warm"})
-        figures.line("first command, cache made if it was not there", asdict(warm))
+        figures.line("first command, cache made if it was not there", shown(warm))
         for seed in seeds:
             for point in points:
                 found = _measured(point, seed, Path(folder), given, figures)
@@ -140,13 +140,13 @@ def _measured(
     figures.line(
         "fit",
         {
+            **shown(fit),
             "point": point.name,
             "seed": seed,
             "test_accuracy": scores.quality,
             "test_examples": scores.examples,
             "bf16_operations_a_second": rate,
-            "share_of_bf16": stepping_rate(fit) / rate,
-            **{k: v for k, v in asdict(fit).items() if k != "path"},
+            "share_of_bf16": share_of(fit, rate),
         },
     )
     return fit, scores.quality, rate
@@ -174,15 +174,19 @@ def matrix_rate(device: str, threads: int | None) -> float:
     return 2.0 * side**3 / best
 
 
-def stepping_rate(fit: Fit) -> float:
-    """Operations a second of the fit's steps: 3 (forward, gradient of weights, gradient of
-    inputs) times 2 times multiply-accumulates of convolutions and dense layers, and the first
-    layer's gradient of inputs, which nobody computes, taken off. Normalisation, ReLU, augmenting
-    and the optimizer (Muon's products too) count as time and not as operations."""
+def share_of(fit: Fit, rate: float) -> float | None:
+    """Of the matrix rate, what the fit's steps reach; None for a fit too short to tell.
+
+    Operations: 3 (forward, gradient of weights, gradient of inputs) times 2 times the
+    multiply-accumulates of convolutions and dense layers, less the first layer's gradient of
+    inputs, which nobody computes. Normalisation, ReLU, augmenting and the optimizer (Muon's
+    products too) count as time and not as operations.
+    """
     if not fit.stepping_seconds:
-        return 0.0
+        return None
     examples = fit.stepping_steps * fit.batch_size
-    return (3 * fit.macs - fit.first_layer_macs) * 2 * examples / fit.stepping_seconds
+    operations = (3 * fit.macs - fit.first_layer_macs) * 2 * examples
+    return operations / fit.stepping_seconds / rate
 
 
 def _keras(given: argparse.Namespace) -> dict[str, Any]:
@@ -192,7 +196,12 @@ def _keras(given: argparse.Namespace) -> dict[str, Any]:
     words = [str(python), str(HERE / "peers" / "keras_mnist.py")]
     words += ["--epochs", "1", "--examples", "2000"] if given.quick else []
     done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        words,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise SystemExit(f"the Keras example failed:\n{done.stderr.strip()[-2000:]}")
@@ -207,14 +216,14 @@ def _concluded(
     accuracy = spread([accuracy for _, accuracy, _ in fits])
     seconds = spread([fit.fit_seconds for fit, _, _ in fits])
     command = spread([fit.command_seconds for fit, _, _ in fits])
-    share = spread([stepping_rate(fit) / rate for fit, _, rate in fits])
+    shares = [found for fit, _, rate in fits if (found := share_of(fit, rate)) is not None]
     summary: dict[str, Any] = {
         "length": "=".join(point.length),
         "techniques": "; ".join(point.techniques),
         "test_accuracy": accuracy,
         "fit_seconds": seconds,
         "command_seconds": command,
-        "share_of_bf16": share,
+        "share_of_bf16": spread(shares) if shares else None,
         "keras_ratio": None,
     }
     asked = []
@@ -234,7 +243,7 @@ def _concluded(
         f"{100 * accuracy.mean:.3f}% +- {100 * accuracy.deviation:.3f} (n={accuracy.count})",
         _seconds(seconds),
         _seconds(command),
-        f"{100 * share.median:.0f}%",
+        f"{100 * spread(shares).median:.0f}%" if shares else "-",
         ", ".join(asked) or "-",
     ]
     return row, summary

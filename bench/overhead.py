@@ -69,7 +69,7 @@ def main() -> None:
     parser = arguments("Steps a second of the fit against a bare loop.", 9, "pairs of blocks")
     parser.add_argument("--steps", type=int, default=600, help="on the clock, in each block")
     parser.add_argument("--network", default="compact")
-    parser.add_argument("--optimizer", default="muon", choices=["muon", "adamw", "adam", "sgd"])
+    parser.add_argument("--optimizer", default="muon", choices=["muon", "adamw"])
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
@@ -158,14 +158,13 @@ def bare_rate(setting: Setting) -> float:
     from torch.nn.functional import cross_entropy
 
     from shoestring import plugins
-    from shoestring.engine.optimizer import steppers as optimizers
 
     recipe, facts = setting.recipe, setting.dataset.facts
     torch.set_num_threads(setting.threads)
     torch.manual_seed(recipe.seed)
     network = plugins.task(recipe.task).network(recipe.network["kind"])
     model = network.build(network.architecture(recipe.network, facts))
-    steppers = optimizers(model, recipe, network, ())
+    optimizers = _optimizers(model, recipe)
     pixels = torch.from_numpy(np.array(setting.dataset.train.pixels()))
     labels = torch.from_numpy(np.array(setting.dataset.train.labels))
     mean, scale = facts["mean"][0], 1 / facts["std"][0]
@@ -188,19 +187,65 @@ def bare_rate(setting: Setting) -> float:
         x_BCHW = x_BHWC.float().sub_(mean).mul_(scale).permute(0, 3, 1, 2)
         done = step / total
         rate = peak * (done / WARM_UP if done < WARM_UP else (1 - done) / (1 - WARM_UP))
-        for stepper in steppers:
-            for group in stepper.param_groups:
-                group["lr"] = rate * group.get("rate_factor", 1.0)
-            stepper.zero_grad(set_to_none=True)
+        for optimizer, factor in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             logits_BK = model(x_BCHW)
         loss = cross_entropy(logits_BK.float(), y_B, label_smoothing=smoothing)
         cast(Any, loss).backward()
-        for stepper in steppers:
-            stepper.step()
+        for optimizer, _ in optimizers:
+            optimizer.step()
         if step % setting.warm == 0 and not torch.isfinite(loss):
             raise SystemExit("the bare loop's loss is not finite")
     return setting.steps / (time.perf_counter() - began)
+
+
+def _optimizers(
+    model: torch.nn.Module, recipe: Recipe
+) -> list[tuple[torch.optim.Optimizer, float]]:
+    """torch's own fused AdamW, and beside it a Muon as one writes it down from its source (Jordan
+    et al. 2024): each with its factor on the rate. The numbers are shoestring's."""
+    import torch
+
+    from shoestring.engine import optimizer as ours
+
+    hidden = ours.hidden_convolutions(model) if recipe.optimizer == "muon" else []
+    taken = {id(weight) for weight in hidden}
+    rest = [p for p in model.parameters() if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": recipe.weight_decay or 0.0},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    a, b, c = ours.NEWTON_SCHULZ
+
+    class Muon(torch.optim.Optimizer):
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closures here
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    state = self.state[weight]
+                    if not state:
+                        state["momentum"] = torch.zeros_like(weight)
+                    momentum = state["momentum"].mul_(ours.MUON_MOMENTUM).add_(weight.grad)
+                    update = weight.grad.add(momentum, alpha=ours.MUON_MOMENTUM)
+                    x = update.reshape(len(update), -1).bfloat16()
+                    x = x / (x.norm() + 1e-7)
+                    tall = x.shape[0] > x.shape[1]
+                    x = x.T if tall else x
+                    for _ in range(ours.NEWTON_SCHULZ_STEPS):
+                        square = x @ x.T
+                        x = a * x + (b * square + c * square @ square) @ x
+                    x = x.T if tall else x
+                    weight.mul_(len(weight) ** 0.5 / (weight.norm() + 1e-7))
+                    weight.sub_(x.float().reshape(weight.shape), alpha=group["lr"])
+
+    adamw = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
+    found: list[tuple[torch.optim.Optimizer, float]] = [(adamw, 1.0)]
+    if hidden:
+        found.append((Muon(hidden, {"lr": 1e-3}), ours.MUON_RATE))
+    return found
 
 
 def _shifted(x_BHWC: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,12 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from _figures import Figures, arguments, data_folder, spread
-from _one_fit import Fit, fitted
+from _one_fit import Fit, fitted, shown
 
 from shoestring.core.intervals import wilson
 
@@ -50,9 +50,12 @@ def main() -> None:
     source = data_folder(FOLDER)
     pictures = sum(1 for file in source.glob("*/*") if not file.name.startswith("."))
     folds = 2 if given.quick else given.folds
+    budgets = [given.budget, given.leak_budget]
+    if given.quick:
+        budgets = [f"{QUICK_STEPS} steps"] * 2
     ways = (
-        Way("groups together", given.budget, grouped=True),
-        Way("random, leaking", given.leak_budget, grouped=False),
+        Way("groups together", budgets[0], grouped=True),
+        Way("random, leaking", budgets[1], grouped=False),
     )
     fits: dict[str, list[Fit]] = {way.name: [] for way in ways}
     with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
@@ -62,9 +65,8 @@ def main() -> None:
                     job = _job(way, source, seed, f"{fold}/{folds}", Path(folder), given)
                     fit = fitted(job)
                     fits[way.name].append(fit)
-                    shown = {k: v for k, v in asdict(fit).items() if k != "path"}
                     found = {"split": way.name, "fold": job["options"]["fold"], "seed": seed}
-                    figures.line("fit", {**found, **shown})
+                    figures.line("fit", {**found, **shown(fit)})
     rows, summary = [], {}
     for way in ways:
         row, values = _concluded(way, fits[way.name], pictures * given.seeds)

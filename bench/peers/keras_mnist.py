@@ -21,7 +21,7 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
+import keras  # type: ignore[import-not-found]  # only in .env-keras
 import numpy as np
 from keras import layers
 

@@ -300,6 +300,21 @@ def test_a_full_disk_leaves_the_old_bundle(folder: Path, monkeypatch: pytest.Mon
     bundle.load(folder)
 
 
+def test_a_move_that_fails_halfway_is_undone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, rename = (folder / "bundle.json").read_bytes(), os.rename
+
+    def stubborn(source: Path, target: Path) -> None:
+        if str(source).endswith(".partial"):
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", stubborn)
+    with pytest.raises(UserError, match=r"Input/output error"):
+        bundle.record_scores(folder, Scores(quality=0.5))
+    assert (folder / "bundle.json").read_bytes() == before
+    assert [p.name for p in folder.parent.iterdir()] == ["bundle"]
+
+
 def test_recorded_scores_hold_the_size_that_the_bundle_then_has(folder: Path) -> None:
     (folder / "openings.jsonl").write_text("{}\n")
     scores = Scores(

@@ -31,7 +31,9 @@ def test_opens_our_graph_and_answers() -> None:
 
 
 def test_refuses_an_operator_that_our_exporter_never_writes() -> None:
-    with pytest.raises(BundleError, match=r"model\.onnx uses the operator 'Loop', which shoestring"):
+    with pytest.raises(
+        BundleError, match=r"model\.onnx uses the operator 'Loop', which shoestring"
+    ):
         session.open_graph(changed("Loop"), "model.onnx")
 
 

@@ -77,15 +77,11 @@ def bomb() -> bytes:
             r"golden input 'a' is not uint8",
         ),
         (
-            packed(
-                **{"input.a": np.zeros((1, 8, 8, 1), np.uint8), "output.b": np.zeros((1, 3))}
-            ),
+            packed(**{"input.a": np.zeros((1, 8, 8, 1), np.uint8), "output.b": np.zeros((1, 3))}),
             r"has outputs \['b'\], not \['a'\]",
         ),
         (
-            packed(
-                **{"input.a": np.zeros((1, 8, 8, 1), np.uint8), "output.a": np.zeros((2, 3))}
-            ),
+            packed(**{"input.a": np.zeros((1, 8, 8, 1), np.uint8), "output.a": np.zeros((2, 3))}),
             r"has shape \(1, 3\), not \(2, 3\)",
         ),
         (bomb(), r"unpacks to 314,572,800 bytes"),

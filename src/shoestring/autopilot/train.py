@@ -56,8 +56,8 @@ def train(
     listener = listener or Quiet()
     if resume:
         return _resumed(out or source, budget, log_every, listener)
-    clock = _clock(budget, steps, epochs)
     base = _base(source, task, recipe)
+    clock = _clock(budget, steps, epochs, base)
     the_task = plugins.task_for(base.source, base.task or None)
     chosen = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
     for name in without:
@@ -109,9 +109,7 @@ def _trained(
     from shoestring.engine import device
 
     recipe = run.recipe
-    run = run.with_recipe(
-        device=device.resolve(recipe.device), threads=recipe.threads or device.default_threads()
-    )
+    run = run.with_recipe(device=device.resolve(recipe.device))
     dataset, run = _loaded(run, budget, listener)
     run = edited(chosen, run, budget)
     task = plugins.task(run.task)
@@ -175,12 +173,15 @@ def _fitted(
     from shoestring.engine import device, fit, interrupt, placement, seal
 
     place = placement.Local(run.recipe.device)
-    threads = run.recipe.threads or 1
-    environment = device.environment(threads, place.device)
-    run = replace(run, environment=environment)
-    with interrupt.listening() as stop, device.settled(threads):
+    seal.warmed()
+    with (
+        interrupt.listening() as stop,
+        device.settled(run.recipe.threads or device.default_threads()),
+    ):
         with budget.meter() as meter:
             run, weights = fit.fit(run, dataset, budget, place, meter, listener, stop, log_every)
+        threads = run.recipe.threads or 1
+        run = replace(run, environment=device.environment(threads, place.device))
         run = seal.sealed(run, weights, dataset, budget, meter.cost, listener)
     if run.recipe.open_test:
         run = seal.opened(run, listener)
@@ -189,10 +190,19 @@ def _fitted(
     return store.write_finished(run)
 
 
-def _clock(budget: Budget | str | float | None, steps: int | None, epochs: float | None) -> Budget:
-    if isinstance(budget, Budget):
+def _clock(
+    budget: Budget | str | float | None, steps: int | None, epochs: float | None, base: Recipe
+) -> Budget:
+    """The budget that was said, else the recipe's own where it has no record to repeat."""
+    if isinstance(budget, Budget) and (budget.seconds is not None or base.plan):
         return budget
-    return Budget(None if budget is None else parse_seconds(budget), steps=steps, epochs=epochs)
+    said = budget.seconds if isinstance(budget, Budget) else budget
+    if said is None and steps is None and epochs is None and not base.plan:
+        said = base.budget_seconds
+    seconds = None if said is None else parse_seconds(said)
+    if isinstance(budget, Budget):
+        return Budget(seconds, steps=steps, epochs=epochs, spent=budget.elapsed())
+    return Budget(seconds, steps=steps, epochs=epochs)
 
 
 def _base(

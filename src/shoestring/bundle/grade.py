@@ -124,7 +124,7 @@ def signature(opened: bundles.Bundle, some: Examples) -> str:
     parts = {
         "split": some.split,
         "examples": len(some),
-        "data": str(data.get("fingerprint", ""))[:16],
+        "trained_on": str(data.get("fingerprint", ""))[:16],
         "preprocessing": "in graph",
         "latency": "1 thread",
         "shoestring": __version__,

@@ -60,10 +60,18 @@ def near_pairs(
             rows = np.arange(start, min(start + _BLOCK, upto))
             a, b = _expanded(rows, low[rows], counts[rows])
             b = order[b]
-            near = np.bitwise_count(looks[a] ^ others[b]) <= NEAR_BITS
+            near = _set_bits(looks[a] ^ others[b]) <= NEAR_BITS
             found.append(np.stack([a[near], b[near]], axis=1))
         left_over -= int(counts[:upto].sum())
     return np.unique(np.concatenate(found), axis=0), cut
+
+
+_SET_BITS = np.array([i.bit_count() for i in range(256)], np.uint8)
+
+
+def _set_bits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    octets = np.ascontiguousarray(values).view(np.uint8).reshape(-1, 8)
+    return np.asarray(_SET_BITS[octets].sum(axis=1, dtype=np.int64))
 
 
 def _expanded(

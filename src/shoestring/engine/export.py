@@ -17,6 +17,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Examples
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
+from shoestring.engine import store
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +63,10 @@ def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(source, part)
+        openings = Path(run) / store.OPENINGS
+        if source != Path(run) and openings.is_file():  # how often the test split was looked at
+            with open(part / store.OPENINGS, "ab") as beside:
+                beside.write(openings.read_bytes())
         verify(part)
         os.rename(part, target)
     except OSError as error:

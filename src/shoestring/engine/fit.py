@@ -45,6 +45,7 @@ def fit(
     if not run.recipe.plan:
         run = pacing.planned(run, dataset, budget, placement, listener)
         store.write_started(run)
+    torch.set_num_threads(run.recipe.threads or torch.get_num_threads())
     loop = Loop(run, dataset, placement)
     pace = pacing.Pace(run, budget)
     file = run.path / store.CHECKPOINT

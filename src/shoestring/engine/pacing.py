@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,19 +13,21 @@ from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset, Placement
 from shoestring.core.run import PlanChange, Run
 from shoestring.engine import schedule, store
-from shoestring.engine.device import PRECISIONS
+from shoestring.engine.device import PRECISIONS, default_threads
 from shoestring.engine.loop import Loop
 
 # Between checkpoints on disk, at the least. Tests of killed processes want one at every look.
 CHECKPOINT_SECONDS = float(os.environ.get("SHOESTRING_CHECKPOINT_SECONDS", "10"))
 TRIAL_STEPS = 3  # thrown away before timing: first calls choose kernels and allocate
-TRIAL_SHARE = 0.03  # of the budget, for each precision tried
+TRIAL_SHARE = 0.02  # of the budget, for each precision tried
 TRIAL_SECONDS = 1.0  # and at most this long
 EVALUATION_SHARE = 0.04  # of a fit, spent on looking at the validation split
 MARGIN = 0.02  # of the fit's seconds, kept back against noise
-AFTER_SECONDS = 2.0  # export, and the process that grades: start, graphs, latency, card
-AFTER_EVALUATIONS = 4.0  # forward passes of validation after the fit: float32, bundle, golden
+AFTER_SECONDS = 2.5  # export, and the process that grades: start, graphs, latency, card
+AFTER_EVALUATIONS = 4.0  # looks' worth of float32 passes over validation after the fit
 MAX_EPOCHS = 300.0  # a budget that gives more gives the rest back: nothing is left to learn
+DEFAULT_EPOCHS = 10  # where neither steps nor epochs nor a budget was said
+FEW_STEPS = 50  # below it nothing much is learnt
 FASTER = 1.05  # by how much a lower precision must win
 
 
@@ -38,55 +40,90 @@ def planned(
     the rate of steps that are thrown away.
     """
     recipe = run.recipe
-    needs_rate = recipe.precision is None or (
-        recipe.steps is None and (budget.seconds is not None or recipe.epochs is None)
-    )
+    asked_threads = recipe.threads
+    recipe = replace(recipe, threads=asked_threads or default_threads())
     step_seconds = evaluation_seconds = 0.0
-    if needs_rate:
+    measured = recipe.precision is None or budget.seconds is not None
+    if measured:
         listener.say("measuring the rate on throw-away steps")
-        candidates = PRECISIONS if recipe.precision is None else (recipe.precision,)
-        rates: dict[str, float] = {}
-        for precision in candidates:
-            loop = Loop(run.with_recipe(precision=precision), dataset, placement)
-            rates[precision] = seconds_a_step(loop, budget)
-        fastest = min(rates, key=lambda name: rates[name] * (FASTER if name != "float32" else 1.0))
-        recipe = replace(recipe, precision=fastest)
-        step_seconds = rates[fastest]
+        trial = _fastest(replace(run, recipe=recipe), dataset, budget, placement, asked_threads)
+        loop, step_seconds = trial.loop, trial.step_seconds
+        recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
         if budget.seconds is not None:
-            loop = Loop(run.with_recipe(precision=fastest), dataset, placement)
             began = time.perf_counter()
             loop.evaluate()
             evaluation_seconds = time.perf_counter() - began
     else:
-        loop = Loop(run, dataset, placement)
+        loop = Loop(replace(run, recipe=recipe), dataset, placement)
     per_epoch = len(loop.train.order(recipe.batch_size or 1, recipe.seed, 0))
     asked = recipe.steps
     if asked is None and recipe.epochs is not None:
         asked = max(1, round(recipe.epochs * per_epoch))
-    looks = 20.0
-    if budget.seconds is not None and recipe.budget_seconds is not None:
+    steps, reason = asked or DEFAULT_EPOCHS * per_epoch, "as asked"
+    looks = min(20.0, max(1.0, steps / per_epoch))  # one an epoch
+    if asked is None:
+        reason = f"{DEFAULT_EPOCHS} epochs, for want of a budget"
+    if budget.seconds is not None:
         left = fit_seconds(budget, evaluation_seconds)
         looks = max(1.0, EVALUATION_SHARE * left / max(evaluation_seconds, 1e-3), left / 60)
         looks = min(looks, 50.0)
         affordable = int((left - looks * evaluation_seconds) * (1 - MARGIN) / step_seconds)
-        steps = min(asked or affordable, affordable, round(MAX_EPOCHS * per_epoch))
-        reason = (
-            f"{left:.1f} s for the fit at {1 / step_seconds:.1f} steps a second"
-            if steps == affordable
-            else "as asked"
-            if steps == asked
-            else f"{MAX_EPOCHS:.0f} epochs are enough"
+        wanted, reason = (
+            (asked, "as asked")
+            if asked
+            else (
+                round(MAX_EPOCHS * per_epoch),
+                f"{MAX_EPOCHS:.0f} epochs are enough",
+            )
         )
-    else:
-        steps, reason = asked or 10 * per_epoch, "as asked" if asked else "10 epochs"
+        steps = min(wanted, affordable)
+        if affordable < wanted:
+            reason = f"{left:.1f} s for the fit at {1 / step_seconds:.1f} steps a second"
     steps = max(1, steps)
-    if steps < per_epoch:
+    if steps < FEW_STEPS and steps < (asked or FEW_STEPS):
         listener.say(
             f"the budget gives {steps} steps, {steps / per_epoch:.2f} of an epoch: expect little"
         )
     every = recipe.evaluate_every or max(1, -(-steps // round(looks)))
     recipe = replace(recipe, evaluate_every=every, plan=(PlanChange(0, steps, reason),))
     return replace(run, recipe=recipe)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What some steps that are thrown away showed."""
+
+    loop: Loop
+    precision: str
+    threads: int
+    step_seconds: float
+
+
+def _fastest(
+    run: Run, dataset: Dataset, budget: Budget, placement: Placement, threads: int | None
+) -> Trial:
+    """The fastest precision, and one thread where that is faster still: beside other work, threads
+    that wait for each other at every operation can be many times slower than one."""
+
+    def tried(precision: str, threads: int) -> Trial:
+        torch.set_num_threads(threads)
+        loop = Loop(run.with_recipe(precision=precision, threads=threads), dataset, placement)
+        return Trial(loop, precision, threads, seconds_a_step(loop, budget))
+
+    all_threads = run.recipe.threads or 1
+    if run.recipe.precision is not None:
+        best = tried(run.recipe.precision, all_threads)
+    else:
+        trials = [tried(precision, all_threads) for precision in PRECISIONS]
+        best = min(
+            trials, key=lambda t: t.step_seconds * (1 if t.precision == "float32" else FASTER)
+        )
+    if threads is None and all_threads > 1 and placement.device == "cpu":
+        single = tried(best.precision, 1)
+        if single.step_seconds < best.step_seconds:
+            best = single
+    torch.set_num_threads(best.threads)
+    return best
 
 
 def fit_seconds(budget: Budget, evaluation_seconds: float) -> float:
@@ -117,7 +154,7 @@ class Pace:
 
     def __init__(self, run: Run, budget: Budget) -> None:
         self.plan = run.recipe.plan
-        self._budget = budget if run.recipe.budget_seconds is not None else Budget()
+        self._budget = budget
         self._step_seconds = 0.0
         self._evaluation_seconds = 0.0
         self._every = run.recipe.evaluate_every or 0

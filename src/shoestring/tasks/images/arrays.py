@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shoestring.core.errors import DataError
 from shoestring.data import idx
 from shoestring.data.names import SPLITS, natural_key, split_of
-from shoestring.tasks.images.sources import NO_SPLIT, Source, file_stamp
+from shoestring.tasks.images.sources import NO_SPLIT, Arrays, Source, file_stamp
 
 _IDX_NAME = re.compile(r"(?P<split>[a-z0-9]+)[-_.](?P<what>images|labels)[-_.]idx[13]-ubyte(\.gz)?")
 _NPZ_NAMES = {  # images and labels by the prefix or suffix of a split; "" for an array of all
@@ -102,7 +102,7 @@ def _source(
     root: Path,
     order: Sequence[str | None],
     labels: Sequence[NDArray[Any]],
-    pictures: Any,
+    pictures: Arrays,
     stamp: str,
 ) -> Source:
     together = np.concatenate(labels) if labels else np.zeros(0, np.int64)
@@ -198,16 +198,20 @@ def _joined(parts: list[NDArray[np.uint8]], where: str) -> NDArray[np.uint8]:
 
 
 def _npz_keys(path: Path) -> list[str]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return list(getattr(archive, "files", []))
-    except _BROKEN_ZIP as error:
-        raise DataError(f"{path} cannot be read as .npz: {error}") from error
+    return list(_from_npz(path, lambda archive: archive.files, "it"))
 
 
 def _npz(path: Path, key: str) -> NDArray[Any]:
+    return np.asarray(_from_npz(path, lambda archive: archive[key], f"the array {key!r}"))
+
+
+def _from_npz(path: Path, taken: Callable[[Any], Any], what: str) -> Any:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive[key])
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise DataError(f"{path} cannot be read as .npz: it is no such archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:  # pickled objects are refused
+                return taken(archive)
     except _BROKEN_ZIP as error:
-        raise DataError(f"{path}: the array {key!r} cannot be read: {error}") from error
+        raise DataError(f"{path}: {what} cannot be read: {error}") from error

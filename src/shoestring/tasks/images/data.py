@@ -47,6 +47,10 @@ class ImageDataset:
     def validation(self) -> ImageExamples:
         return self._splits[VALIDATION]
 
+    def count(self, split: str) -> int:
+        """Examples of a split, without opening it."""
+        return len(self._splits[SPLITS.index(split)])
+
     def test(self) -> ImageExamples:
         """Opens the test split; raises DataError where there is none."""
         if len(self._splits[TEST]) == 0:

@@ -83,13 +83,8 @@ def _nothing(root: Path, folders: list[str], loose: list[str]) -> DataError:
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
     """Folder name to split, where the folders are splits: a train, or nothing but splits, each
-    holding folders and no pictures itself (a class may well be called `train`)."""
-    named = {f: s for f in folders if (s := split_of(f)) is not None}
-    named = {
-        f: s
-        for f, s in named.items()
-        if _folders(root / f) and not any(_has_picture_ending(n) for n in _loose(root, f))
-    }
+    holding folders (a class may well be called `train`, but then it holds pictures alone)."""
+    named = {f: s for f in folders if (s := split_of(f)) is not None and _folders(root / f)}
     if len(set(named.values())) < len(named):
         twice = ", ".join(sorted(named))
         raise DataError(f"{printable(str(root))} names a split twice among: {twice}")

@@ -113,12 +113,13 @@ def _of_array(values: NDArray[Any], channels: int) -> NDArray[np.uint8]:
 def _of_picture(image: Any, channels: int) -> NDArray[np.uint8]:
     from shoestring.tasks.images import pixels as files
 
-    if image.mode == ("L" if channels == 1 else "RGB") and not image.getexif():
-        return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
-    # Every other kind goes the way a file goes, so that both give the same pixels.
     buffer = io.BytesIO()
     try:
-        image.save(buffer, "TIFF", exif=image.getexif())
-    except (OSError, ValueError, KeyError) as error:
+        exif = image.getexif()
+        if image.mode == ("L" if channels == 1 else "RGB") and not exif:
+            return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
+        # Every other kind goes the way a file goes, so that both give the same pixels.
+        image.save(buffer, "TIFF", exif=exif)
+    except files.DECODE_ERRORS as error:
         raise DataError(f"a picture of mode {image.mode} cannot be read: {error}") from error
     return files.decode(buffer.getvalue(), channels)

@@ -62,6 +62,8 @@ class Pictures:
 
 def gather(source: Source, wish: Wish, progress: Progress) -> Pictures:
     """From the cache where the same files were read before, else read now."""
+    if len(source) == 0:
+        raise DataError(f"{printable(source.words)} holds no pictures")
     key = f"images/{_key(source, wish)}"
     found = _open(key, len(source)) or _as_trained(source, wish)
     if found is None:

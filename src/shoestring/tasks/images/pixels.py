@@ -50,6 +50,7 @@ DECODE_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
+    UserWarning,  # where warnings are made errors
 )
 
 

@@ -96,8 +96,8 @@ class ImagePredictor:
         """(B, K) of pictures of one shape; at the model's size where it does not resize."""
         if not self.facts["resize"] and pixels_BHWC.shape[1:3] != self._size:
             pixels_BHWC = np.stack([given.resized(p, self._size) for p in pixels_BHWC])
-        given = {"pixels": np.ascontiguousarray(pixels_BHWC)}
-        rows: NDArray[np.float32] = self._run(_OUTPUTS, given)[0]
+        feed = {"pixels": np.ascontiguousarray(pixels_BHWC)}
+        rows: NDArray[np.float32] = self._run(_OUTPUTS, feed)[0]
         return rows
 
     def golden(

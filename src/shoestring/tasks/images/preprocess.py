@@ -7,8 +7,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.core.errors import MissingExtra
-
 OPSET = 19
 IR_VERSION = 9
 
@@ -17,31 +15,51 @@ def resize_graph(size: tuple[int, int]) -> bytes:
     """An ONNX graph of one Resize: uint8 (n, h, w, c) in, uint8 (n, size[0], size[1], c) out.
 
     Antialiased linear, pixel centres at halves; a picture of that size already comes out as it
-    went in. Raises MissingExtra where the package onnx is not installed.
+    went in. Written byte by byte, because an installation that only predicts has no onnx.
     """
-    try:
-        from onnx import TensorProto, helper
-    except ImportError as error:
-        raise MissingExtra("onnx", "train", "resizing pictures") from error
-    node = helper.make_node(
-        "Resize",
-        ["pixels", "", "", "size"],
-        ["resized"],
-        mode="linear",
-        antialias=1,
-        axes=[1, 2],
-        coordinate_transformation_mode="half_pixel",
+    attributes = [
+        _text(1, "mode") + _text(4, "linear") + _number(20, 3),
+        _text(1, "antialias") + _number(3, 1) + _number(20, 2),
+        _text(1, "axes") + _number(8, 1) + _number(8, 2) + _number(20, 7),
+    ]
+    node = b"".join(_text(1, name) for name in ("pixels", "", "", "size"))
+    node += _text(2, "resized") + _text(4, "Resize") + b"".join(_part(5, a) for a in attributes)
+    values = b"".join(side.to_bytes(8, "little") for side in size)
+    sizes = _number(1, 2) + _number(2, 7) + _text(8, "size") + _part(9, values)
+    graph = _part(1, node) + _text(2, "resize") + _part(5, sizes)
+    graph += _part(11, _end("pixels", "n", "h", "w", "c"))
+    graph += _part(12, _end("resized", "n", *size, "c"))
+    opset = _text(1, "") + _number(2, OPSET)
+    return _number(1, IR_VERSION) + _part(7, graph) + _part(8, opset)
+
+
+def _end(name: str, *sides: int | str) -> bytes:
+    """A ValueInfoProto: uint8 of this shape."""
+    shape = b"".join(
+        _part(1, _number(1, side) if isinstance(side, int) else _text(2, side)) for side in sides
     )
-    graph = helper.make_graph(
-        [node],
-        "resize",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", "h", "w", "c"])],
-        [helper.make_tensor_value_info("resized", TensorProto.UINT8, ["n", *size, "c"])],
-        [helper.make_tensor("size", TensorProto.INT64, [2], list(size))],
-    )
-    opset = helper.make_opsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
-    return cast(bytes, model.SerializeToString())
+    return _text(1, name) + _part(2, _part(1, _number(1, 2) + _part(2, shape)))
+
+
+def _number(field: int, value: int) -> bytes:
+    """A varint field of the protobuf wire format."""
+    return _varint(field << 3) + _varint(value)
+
+
+def _text(field: int, value: str) -> bytes:
+    return _part(field, value.encode())
+
+
+def _part(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
 
 
 class Resizer:

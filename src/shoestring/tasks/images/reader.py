@@ -156,7 +156,8 @@ def main() -> None:
     plan = Plan(**job["plan"])
     graph = Path(job["graph"]).read_bytes() if job["graph"] else None
     resizer = None if graph is None else Resizer(graph)
-    with open(job["pixels"], "r+b") as pixels, open(job["records"], "r+b") as records:
+    # unbuffered, so that a full disk is met once and not again when the file is closed
+    with open(job["pixels"], "r+b", 0) as pixels, open(job["records"], "r+b", 0) as records:
         say.write(b'{"ready": true}\n')
         say.flush()
         for line in sys.stdin.buffer:
@@ -169,8 +170,9 @@ def main() -> None:
             try:
                 for file, values in ((pixels, chunk.pixels), (records, chunk.records)):
                     file.seek(start * values[0].nbytes)
-                    file.write(values.tobytes())
-                    file.flush()
+                    left = memoryview(values.tobytes())
+                    while left:
+                        left = left[file.write(left) :]
             except OSError as error:
                 answer["errno"] = error.errno
             say.write(json.dumps(answer).encode() + b"\n")

@@ -94,14 +94,14 @@ class Images:
         return list(words)
 
     def render(self, answer: Plain) -> str:
+        """Tab-separated: input, label, probability, and further labels with theirs. A rejected
+        input has the label none and the probability of the best."""
+        name = str(answer["input"]).replace("\t", "\\t").replace("\n", "\\n")
         if "error" in answer:
-            return f"{answer['input']}\terror\t{answer['error']}"
-        best = "\t".join(f"{t['label']}\t{t['probability']:.4f}" for t in answer["top"])
-        return (
-            f"{answer['input']}\tnone\t{best}"
-            if answer["rejected"]
-            else f"{answer['input']}\t{best}"
-        )
+            return f"{name}\terror\t{answer['error']}"
+        first = f"{answer['label']}\t{answer['probability']:.4f}"
+        others = [f"{t['label']}\t{t['probability']:.4f}" for t in answer["top"][1:]]
+        return "\t".join([name, first, *others])
 
 
 TASK = Images()

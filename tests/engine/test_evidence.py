@@ -1,0 +1,147 @@
+"""Whether one run beats another: counts, intervals, p-values and the words for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from shoestring.bundle.grade import write_outcomes
+from shoestring.core.errors import UserError
+from shoestring.core.receipt import Interval
+from shoestring.engine.evidence import (
+    METHOD,
+    Pairs,
+    difference,
+    gain,
+    mcnemar,
+    paired,
+    pairs,
+    statement,
+    verdict,
+)
+
+COUNTS = st.builds(Pairs, *(st.integers(0, 200) for _ in range(4))).filter(
+    lambda counts: counts.total > 0
+)
+
+
+def outcomes(right, hashes=None) -> dict[str, np.ndarray]:
+    """Two classes; the label is always 0."""
+    right = np.asarray(right, bool)
+    return {
+        "hashes": np.asarray(np.arange(len(right)) if hashes is None else hashes, np.uint64),
+        "labels": np.zeros(len(right), np.int64),
+        "probabilities": np.where(right[:, None], [0.9, 0.1], [0.1, 0.9]).astype(np.float32),
+    }
+
+
+def test_examples_are_matched_by_content() -> None:
+    before = outcomes([1, 1, 0, 0, 1], [5, 6, 7, 8, 99])
+    after = outcomes([1, 0, 1, 0], [8, 7, 6, 5])
+    assert pairs(before, after) == Pairs(both=1, only_before=1, only_after=1, neither=1)
+
+
+def test_byte_equal_examples_are_matched_in_turn() -> None:
+    before = outcomes([1, 0, 1], [5, 5, 6])
+    after = outcomes([1, 1, 1, 0], [5, 6, 5, 5])
+    assert pairs(before, after) == Pairs(both=2, only_before=0, only_after=1, neither=0)
+
+
+def test_the_order_of_examples_does_not_matter() -> None:
+    random = np.random.default_rng(0)
+    before, after = random.integers(0, 2, 100), random.integers(0, 2, 100)
+    order = random.permutation(100)
+    expected = pairs(outcomes(before), outcomes(after))
+    assert pairs(outcomes(before), outcomes(after[order], order)) == expected
+
+
+@pytest.mark.parametrize("hashes", [[100, 101, 102, 103], [0, 101, 102, 103]])
+def test_runs_with_less_than_half_in_common_are_not_compared(hashes) -> None:
+    with pytest.raises(UserError, match=r"only \d examples in common, of 4 and 4; compare runs"):
+        pairs(outcomes([1, 1, 1, 1]), outcomes([1, 1, 1, 1], hashes))
+    with pytest.raises(UserError, match=r"only 0 examples in common"):
+        pairs(outcomes([]), outcomes([]))
+
+
+def test_outcomes_of_another_kind_are_not_compared() -> None:
+    with pytest.raises(UserError, match=r"no labels and probabilities"):
+        pairs({"hashes": np.zeros(1, np.uint64)}, outcomes([1]))
+
+
+# (both, only the first, only the second, neither) and the interval of the first less the second.
+# The last is the example that the R package contingencytables tests its own version with.
+@pytest.mark.parametrize(
+    ("cells", "low", "high"),
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),
+        ((36, 14, 0, 0), 0.1528, 0.4167),
+        ((1, 1, 7, 12), -0.507, -0.026),
+        ((59, 6, 16, 80), -0.1186, -0.0046),
+    ],
+)
+def test_the_interval_is_the_one_that_others_compute(cells, low, high) -> None:
+    both, first, second, neither = cells
+    found = difference(Pairs(both, only_before=second, only_after=first, neither=neither))
+    digits = 3 if round(low, 3) == low else 4
+    assert (round(found.low, digits), round(found.high, digits)) == (low, high)
+    assert found.method == METHOD
+
+
+@given(COUNTS)
+def test_an_interval_holds_its_value_and_turns_with_its_runs(counts: Pairs) -> None:
+    found = difference(counts)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    turned = difference(Pairs(counts.both, counts.only_after, counts.only_before, counts.neither))
+    assert (turned.low, turned.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
+
+
+@given(COUNTS)
+def test_the_p_value_is_the_exact_binomial_one(counts: Pairs) -> None:
+    n = counts.only_before + counts.only_after
+    expected = stats.binomtest(counts.only_before, n).pvalue if n else 1.0
+    assert mcnemar(counts) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_p_value_of_large_counts_is_finite() -> None:
+    assert 0 <= mcnemar(Pairs(0, 20_000, 30_000, 0)) < 1e-100
+    assert mcnemar(Pairs(5, 20_000, 20_000, 5)) == 1.0
+
+
+def test_intervals_of_equal_runs_cover_zero_as_often_as_they_say() -> None:
+    random = np.random.default_rng(0)
+    outside = 0
+    for _ in range(1000):
+        shared = random.random(400) < 0.8
+        flips = random.random((2, 400)) < 0.05
+        found = paired(outcomes(shared ^ flips[0]), outcomes(shared ^ flips[1]))
+        outside += verdict(found) != "within noise"
+    assert 15 <= outside <= 75  # 50 are expected of 95% intervals
+
+
+def test_verdicts() -> None:
+    assert verdict(Interval(0.1, 0.01, 0.2)) == "better"
+    assert verdict(Interval(-0.1, -0.2, -0.01)) == "worse"
+    assert verdict(Interval(0.1, -0.01, 0.2)) == "within noise"
+    assert verdict(Interval(0.1, 0.0, 0.2)) == "within noise"
+
+
+def test_a_statement_speaks_of_runs_and_not_of_recipes() -> None:
+    words = statement(Pairs(both=800, only_before=20, only_after=60, neither=120))
+    assert words.startswith("the second run beats the first: +4.00 points (95% interval +2.")
+    assert "on 1000 common examples" in words
+    assert "one seed each, so it says nothing of their recipes" in words
+    assert statement(Pairs(10, 1, 1, 0)).startswith("no difference was shown")
+    assert statement(Pairs(0, 90, 0, 10)).startswith("the first run beats the second")
+
+
+def test_gain_reads_the_files_of_both_runs(tmp_path: Path) -> None:
+    write_outcomes(tmp_path / "a.npz", outcomes([1] * 50 + [0] * 50))
+    write_outcomes(tmp_path / "b.npz", outcomes([1] * 90 + [0] * 10))
+    interval, words = gain(tmp_path / "a.npz", tmp_path / "b.npz")
+    assert interval.value == pytest.approx(0.4)
+    assert words == "better"
