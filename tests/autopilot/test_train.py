@@ -197,8 +197,10 @@ def killed_and_resumed(
         started = (parts / store.STARTED).exists()
         if not started and parts.exists():
             store.remove(parts)
-        last = command("--resume", "--out", parts, "--quiet") if started else command(
-            *words, "--out", parts
+        last = (
+            command("--resume", "--out", parts, "--quiet")
+            if started
+            else command(*words, "--out", parts)
         )
         subprocess.run(last, check=True, env=environment)
     return (whole / store.WEIGHTS).read_bytes(), (parts / store.WEIGHTS).read_bytes()

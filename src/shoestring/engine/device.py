@@ -74,10 +74,13 @@ def settled(threads: int) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def seed_step(seed: int, step: int) -> None:
+def seed_step(seed: int, step: int, device: str = "cpu") -> None:
     """Seeds torch's own generators for one step, so that dropout needs no stored state and a
     resumed fit draws what an unbroken one would have drawn."""
-    torch.manual_seed(_mixed(seed, step))
+    if device == "cpu":  # ten times quicker than asking every device that there might be
+        torch.default_generator.manual_seed(_mixed(seed, step))
+    else:
+        torch.manual_seed(_mixed(seed, step))
 
 
 def environment(threads: int, device: str) -> Plain:

@@ -50,7 +50,7 @@ class Loop:
         )
         self.train: Feed = self.task.feed(dataset.train, dataset.facts, placement.device)
         self.validation: Feed = self.task.feed(dataset.validation, dataset.facts, placement.device)
-        seed_step(recipe.seed, -1)
+        seed_step(recipe.seed, -1, placement.device)
         model = self.network.build(self.architecture)
         for hook in self.hooks:
             model = hook.prepare(model, self.network)
@@ -89,7 +89,7 @@ class Loop:
     def step(self, progress: float, factor: float) -> tuple[torch.Tensor, int]:
         """One optimizer step: the mean loss, still on the device, and the labels it is over."""
         recipe, p = self.recipe, self.progress
-        seed_step(recipe.seed, p.step)
+        seed_step(recipe.seed, p.step, self.placement.device)
         batch = self.batch()
         rate = (recipe.learning_rate or 0.0) * factor
         rate *= schedule.shape(recipe.schedule or "constant", progress)

@@ -35,16 +35,21 @@ def augment(batch: Batch, draws: Draws, options: Mapping[str, Any]) -> Batch:
 
 
 def _shifted(x_BHWC: torch.Tensor, draws: Draws, most: int) -> torch.Tensor:
-    """Moved by whole pixels, the border repeated: one gather from a padded copy."""
+    """Moved by whole pixels, the border repeated. Every shift along a row is a view of the row
+    with its ends repeated, so one look-up copies whole rows."""
     batch, height, width, channels = x_BHWC.shape
-    offsets = (draws.uniform(2) * (2 * most + 1)).long().clamp(0, 2 * most)
-    rows = torch.arange(height, device=x_BHWC.device) + offsets[:, :1] - most
-    columns = torch.arange(width, device=x_BHWC.device) + offsets[:, 1:] - most
-    rows_BH, columns_BW = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-    index = rows_BH[:, :, None] * width + columns_BW[:, None, :]
-    flat = x_BHWC.reshape(batch, height * width, channels)
-    picked = torch.gather(flat, 1, index.reshape(batch, -1, 1).expand(-1, -1, channels))
-    return picked.reshape(batch, height, width, channels)
+    offsets_B2 = (draws.uniform(2) * (2 * most + 1)).long().clamp(0, 2 * most)
+    left, right = x_BHWC[:, :, :1], x_BHWC[:, :, -1:]
+    ends = (-1, -1, most, -1)
+    wide = torch.cat([left.expand(*ends), x_BHWC, right.expand(*ends)], 2)
+    row = wide.shape[2] * channels
+    views = wide.as_strided(
+        (batch, height, 2 * most + 1, width * channels), (height * row, row, channels, 1)
+    )
+    rows_BH = torch.arange(height, device=x_BHWC.device) + offsets_B2[:, :1] - most
+    which_B1 = torch.arange(batch, device=x_BHWC.device)[:, None]
+    moved = views[which_B1, rows_BH.clamp(0, height - 1), offsets_B2[:, 1:]]
+    return moved.view(batch, height, width, channels)
 
 
 def _affine(x_BHWC: torch.Tensor, draws: Draws, options: Mapping[str, Any]) -> torch.Tensor:

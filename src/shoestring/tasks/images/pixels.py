@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from shoestring.core.errors import DataError, MissingExtra, UserError
+from shoestring.tasks.images.exif import without_exif
 
 MAX_PIXELS = 89_478_485  # Pillow's own guard against decompression bombs: 256 MB of RGB
 MAX_FILE_BYTES = 1 << 29
@@ -23,6 +24,7 @@ _GREY = ("1", "L", "LA", "La", "I", "F")
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
+_TURN = "shoestring orientation"  # where an orientation that was read ahead stands in image.info
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -100,6 +102,9 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     if not encoded:
         raise DataError(f"{name}: the file is empty (0 bytes)")
     heic = encoded[4:8] == b"ftyp" and encoded[8:12] in _HEIC_BRANDS
+    turn: int | None = None
+    if encoded.startswith(b"\xff\xd8\xff"):
+        encoded, turn = without_exif(encoded)
     try:
         image = Image.open(io.BytesIO(encoded), formats=_heic_formats() if heic else _formats())
     except UnidentifiedImageError as error:
@@ -113,6 +118,8 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
             f"{name}: {image.width} x {image.height} pixels are more than the {MAX_PIXELS:,} "
             f"allowed (it may be a decompression bomb)"
         )
+    if turn is not None:
+        image.info[_TURN] = turn
     return image
 
 
@@ -157,6 +164,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    known = image.info.get(_TURN)
+    if isinstance(known, int):
+        return known
     if not image.info.keys() & {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}:
         return 1
     try:

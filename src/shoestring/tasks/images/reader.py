@@ -170,7 +170,7 @@ def main() -> None:
             try:
                 for file, values in ((pixels, chunk.pixels), (records, chunk.records)):
                     file.seek(start * values[0].nbytes)
-                    left = memoryview(values.tobytes())
+                    left = memoryview(np.ascontiguousarray(values).view(np.uint8).reshape(-1).data)
                     while left:
                         left = left[file.write(left) :]
             except OSError as error:
