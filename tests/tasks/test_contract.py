@@ -1,0 +1,149 @@
+"""What every task must offer. A new folder in tasks/ is found here without being named; it brings
+`tests/tasks/NAME/tiny.py` with a small source and small options for each of its networks."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import shoestring
+from shoestring import plugins
+from shoestring.core.listener import Quiet
+from shoestring.core.plain import to_plain
+from shoestring.engine import device, placement
+from shoestring.engine.device import KeyedDraws
+from shoestring.engine.loop import Loop
+from tests import tiny
+
+TASKS = plugins.task_names()
+NETWORKS = [(task, kind) for task in TASKS for kind in plugins.task(task).networks]
+
+
+def small(task: str) -> Any:
+    return importlib.import_module(f"tests.tasks.{task}.tiny")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {task: small(task).write(tmp_path_factory.mktemp(task)) for task in TASKS}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_has_a_name_a_metric_and_frozen_options(name: str) -> None:
+    task = plugins.task(name)
+    assert task.name == name
+    assert task.metric
+    assert task.networks
+    for options in (task.options, task.answer_options):
+        assert is_dataclass(options)
+        made = options()
+        assert to_plain(made) == {f.name: to_plain(getattr(made, f.name)) for f in fields(options)}
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, fields(options)[0].name, None)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_knows_its_own_source_and_no_nonsense(name: str, sources: dict[str, Path]) -> None:
+    assert plugins.task(name).recognizes(str(sources[name]))
+    assert not plugins.task(name).recognizes("/no/such/place")
+    assert plugins.task_for(str(sources[name])).name == name
+
+
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
+@pytest.mark.parametrize("place", device.available())
+def test_a_network_trains_on_every_device_present(
+    name: str, kind: str, place: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    options = {"kind": kind, **small(name).NETWORKS[kind]}
+    run, dataset = tiny.prepared(tmp_path, sources[name], network=options, device=place)
+    loop = Loop(run, dataset, placement.Local(place))
+    first = [float(loop.step(0.3, 1.0)[0]) for _ in range(12)]
+    assert min(first[6:]) < first[0]
+    line = loop.evaluate()
+    assert 0 <= line["quality"] <= 1 or line["quality"] > 1  # a share, or BLEU's hundred
+    network = plugins.task(name).network(kind)
+    rebuilt = network.build(loop.architecture)
+    rebuilt.load_state_dict(loop.raw.state_dict())
+    assert network.macs(loop.architecture) > 0
+    assert [part for part, _ in network.parts(rebuilt)]
+
+
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
+def test_logits_and_labels_have_no_padding(
+    name: str, kind: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    options = {"kind": kind, **small(name).NETWORKS[kind]}
+    run, dataset = tiny.prepared(tmp_path, sources[name], network=options)
+    loop = Loop(run, dataset, placement.Local("cpu"))
+    batch = loop.batch()
+    logits, labels = loop.network.logits(loop.model, batch.inputs, batch.targets)
+    assert logits.ndim == 2
+    assert labels.shape == logits.shape[:1]
+    assert int(labels.max()) < logits.shape[1]
+    assert batch.size == len(labels)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_epoch_takes_every_example_at_most_once_in_an_order_of_its_own(
+    name: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    run, dataset = tiny.prepared(tmp_path, sources[name])
+    feed = plugins.task(name).feed(dataset.train, dataset.facts, "cpu")
+    first = torch.cat(list(feed.order(8, seed=0, epoch=0)))
+    again = torch.cat(list(feed.order(8, seed=0, epoch=0)))
+    later = torch.cat(list(feed.order(8, seed=0, epoch=1)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert len(set(first.tolist())) == len(first)
+    assert len(first) > len(feed) - 8
+    assert len(run.findings) == 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_example_is_changed_alike_in_any_batch(
+    name: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    task = plugins.task(name)
+    _, dataset = tiny.prepared(tmp_path, sources[name])
+    feed = task.feed(dataset.train, dataset.facts, "cpu")
+    words = {n: 0.2 if isinstance(v, float) else v for n, v in task.augment_options().items()}
+    ids = torch.arange(8)
+    whole = task.augment(feed.batch(ids), KeyedDraws(1, 2, ids), words)
+    part = task.augment(feed.batch(ids[2:5]), KeyedDraws(1, 2, ids[2:5]), words)
+    for a, b in zip(whole.inputs[2:5], part.inputs, strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_splits_share_no_example(name: str, sources: dict[str, Path], tmp_path: Path) -> None:
+    task = plugins.task(name)
+    dataset = task.load(tiny.recipe(sources[name]), Quiet().stage)
+    train, validation = set(dataset.train.hashes.tolist()), set(dataset.validation.hashes.tolist())
+    assert train
+    assert validation
+    assert not train & validation
+    again = task.load(tiny.recipe(sources[name]), Quiet().stage)
+    assert again.fingerprint == dataset.fingerprint
+    other = task.load(replace(tiny.recipe(sources[name]), seed=7), Quiet().stage)
+    assert other.fingerprint != dataset.fingerprint
+
+
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
+def test_every_network_ends_as_a_bundle_that_verifies_predicts_and_evaluates(
+    name: str, kind: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ",".join(f"{k}={v}" for k, v in small(name).NETWORKS[kind].items())
+    run = shoestring.train(
+        sources[name], out=tmp_path / "run", steps=10, threads=1, network=f"{kind}:{words}"
+    )
+    assert shoestring.verify(run.path)["ok"]
+    scores = shoestring.evaluate(run.path, sources[name])
+    assert scores.quality is not None
+    assert scores.examples > 0
+    exported = shoestring.export(run.path, tmp_path / "bundle")
+    assert shoestring.verify(exported)["ok"]
