@@ -118,8 +118,8 @@ def test_a_network_option_that_is_none_is_named_with_those_there_are(
 
 
 def test_a_technique_given_twice_is_refused(source: Path, tmp_path: Path) -> None:
+    twice = ["augment:shift=0.1", "augment:shift=0.2"]
     with pytest.raises(UserError, match="augment was given twice"):
-        twice = ["augment:shift=0.1", "augment:shift=0.2"]
         shoestring.train(source, out=tmp_path / "x", techniques=twice, steps=1)
 
 

@@ -75,7 +75,7 @@ def test_a_stopped_and_resumed_fit_ends_with_the_same_bytes(
     whole_run, whole = tiny.fitted(*tiny.prepared(tmp_path / "whole", source, **settings))
     run, dataset = tiny.prepared(tmp_path / "parts", source, **settings)
     interrupt = Interrupt()
-    with pytest.raises(Interrupted, match="stopped at step 8 of 12.*--resume"):
+    with pytest.raises(Interrupted, match=r"stopped at step 8 of 12.*--resume"):
         tiny.fitted(run, dataset, interrupt=interrupt, listener=Asking(interrupt, 8))
     run = store.read_started(run.path)
     resumed, parts = tiny.fitted(run, dataset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def test_progress_never_falls_and_reaches_one_at_the_last_step(
 ) -> None:
     last = plan[-1].total_steps
     values = [schedule.progress(plan, step) for step in range(last + 1)]
-    assert all(a <= b + 1e-12 for a, b in zip(values, values[1:], strict=False))
+    assert all(a <= b + 1e-12 for a, b in pairwise(values))
     assert values[-1] == pytest.approx(1)
     assert 0 <= values[0] <= 1
 

@@ -31,11 +31,7 @@ def default(name: str) -> Any:
     """The technique with its defaults, every switch of its options turned on a little, so that
     the contract does not test a technique that does nothing."""
     kind = plugins.technique_class(name)
-    on = {
-        f.name: 0.1
-        for f in fields(kind)
-        if isinstance(f.default, float) and f.default == 0.0
-    }
+    on = {f.name: 0.1 for f in fields(kind) if isinstance(f.default, float) and f.default == 0.0}
     return kind(**on)
 
 
