@@ -42,7 +42,8 @@ def targets() -> set[str]:
 def command_of(words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
     """The verb that the words after `shoestring` name, and the words that are left."""
     command: click.Command = commands
-    context = click.Context(commands)
+    # with the settings of a real call: click remembers each command's help option
+    context = click.Context(commands, **commands.context_settings)
     rest = list(words)
     while isinstance(command, click.Group):
         name = rest.pop(0)

@@ -126,7 +126,7 @@ def train(
             task=task,
             techniques=chosen,
             without=without,
-            budget=None if resume and seconds is None else clock,
+            budget=clock,
             steps=steps,
             epochs=epochs,
             recipe=recipe,

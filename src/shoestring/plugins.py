@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import types
 import typing
@@ -48,6 +49,13 @@ def task_for(source: str, named: str | None = None) -> Task:
     matching = [task(name) for name in task_names() if task(name).recognizes(source)]
     if len(matching) == 1:
         return matching[0]
+    if not matching and not os.path.lexists(source.partition(":")[0]):
+        raise UserError(
+            f"there is no file or folder {source!r}, and no data set of that name "
+            f"(see: shoestring data list)"
+        )
+    if not matching and len(task_names()) == 1:
+        return task(task_names()[0])  # its own reader says best what is wrong
     found = ", ".join(t.name for t in matching) or "no task"
     raise UserError(
         f"{source!r} looks like data of {found}; say which with --task ({', '.join(task_names())})"

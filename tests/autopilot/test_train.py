@@ -63,7 +63,9 @@ def test_its_scores_are_read_off_the_bundle(run: Run) -> None:
 def test_its_receipt_has_a_line_for_everything(run: Run) -> None:
     names = [receipt.technique.partition(":")[0] for receipt in run.receipts]
     assert names[0] == "data"
-    assert names[-4:] == ["fit", "export", "grade", "total"]
+    assert names[-5:] == ["fit", "export", "grade", "start and imports", "total"]
+    lines = [receipt.cost.wall_seconds for receipt in run.receipts]
+    assert sum(lines[:-1]) == pytest.approx(lines[-1], abs=0.01)
     fit = next(r for r in run.receipts if r.technique == "fit")
     assert fit.cost.steps == 40
     assert fit.cost.examples == 40 * 16
@@ -76,6 +78,7 @@ def test_its_receipt_has_a_line_for_everything(run: Run) -> None:
 def test_the_record_repeats_the_run_byte_for_byte(run: Run, tmp_path: Path) -> None:
     again = shoestring.train(recipe=run.path / "recipe.toml", out=tmp_path / "again")
     assert again.recipe == run.recipe
+    assert [r.technique for r in again.receipts] == [r.technique for r in run.receipts]
     for name in ("model.safetensors", "bundle/model.onnx", "recipe.toml"):
         assert (again.path / name).read_bytes() == (run.path / name).read_bytes()
 
@@ -85,6 +88,17 @@ def test_a_changed_recipe_makes_a_plan_of_its_own(run: Run, tmp_path: Path) -> N
     assert other.recipe.total_steps == 8
     assert other.recipe.hooks == ()
     assert other.recipe.learning_rate == run.recipe.learning_rate
+
+
+def test_a_changed_record_keeps_the_budget_of_its_recipe(source: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("budget_seconds = 5.0\n")
+    first = shoestring.train(source, recipe=recipe, out=tmp_path / "a", network="compact:width=4")
+    second = shoestring.train(recipe=first.path, seed=1, out=tmp_path / "b")
+    for run in (first, second):
+        total = run.receipts[-1]
+        assert total.options["asked_seconds"] == 5.0
+        assert total.options["used_seconds"] < 7.0
 
 
 def test_a_wrong_word_ends_before_any_folder_is_made(source: Path, tmp_path: Path) -> None:
@@ -243,7 +257,7 @@ def test_a_terminated_process_saves_says_how_to_go_on_and_does(
     started = json.loads((out / store.STARTED).read_text())
     assert started["recipe"]["plan"][0]["total_steps"] == 100000
     _, values = store.load_tensors(out / store.CHECKPOINT)
-    assert values["step"] >= 20
+    assert values["progress"]["step"] >= 20
     with pytest.raises(RunError, match="unfinished"):
         store.read(out)
 
@@ -256,3 +270,24 @@ def test_changed_data_are_noticed_at_a_resume(source: Path, tmp_path: Path) -> N
     store.write_started(run)
     with pytest.raises(RunError, match="not what it was"):
         shoestring.train(resume=True, out=tmp_path / "x")
+
+
+def test_a_missing_source_says_so_and_where_names_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no file or folder .*nowhere.*data list"):
+        shoestring.train(tmp_path / "nowhere", out=tmp_path / "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty"):
+        shoestring.train(tmp_path / "empty", out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_wrong_network_size_leaves_no_folder_behind(source: Path, tmp_path: Path) -> None:
+    for words in ("compact:width=0", "classic:zzz=2"):
+        with pytest.raises(UserError):
+            shoestring.train(source, out=tmp_path / "x", network=words, steps=1)
+        assert not (tmp_path / "x").exists()
+
+
+def test_more_threads_than_any_machine_has_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cores"):
+        shoestring.train(source, out=tmp_path / "x", threads=99999, steps=1)

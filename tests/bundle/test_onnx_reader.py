@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from shoestring.bundle import onnx_reader
 from shoestring.core.errors import BundleError
@@ -161,3 +162,88 @@ def test_every_operator_that_onnx_would_find_is_found() -> None:
     parsed = onnx.load_from_string(GRAPH)
     names = {("", node.op_type) for node in parsed.graph.node}
     assert onnx_reader.read(GRAPH, "model.onnx").operators == names
+
+
+def resizing(sides: list[int], *between: str) -> onnx.ModelProto:
+    made = model(helper.make_node("Resize", ["x", *(between or ("", "")), "s"], ["y"], axes=[1, 2]))
+    tensor = numpy_helper.from_array(np.array(sides, np.int64), "s")
+    made.graph.initializer.append(tensor)
+    return made
+
+
+@pytest.mark.parametrize("sides", [[1, 4096], [28, 28], [4096]])
+def test_a_resize_to_sizes_within_the_cap_is_read(sides) -> None:
+    assert ("", "Resize") in read(resizing(sides)).operators
+
+
+@pytest.mark.parametrize("sides", [[4097, 8], [8, 1 << 40], [0, 8], [-1, 8]])
+def test_a_resize_to_other_sizes_is_refused(sides) -> None:
+    with pytest.raises(BundleError, match=r"resizes to \[.*a side is 1 to 4096 pixels"):
+        read(resizing(sides))
+
+
+def unpacked() -> onnx.ModelProto:
+    made = resizing([8, 8])
+    made.graph.initializer[1].int64_data.extend([1 << 30, 8])
+    return made
+
+
+def computed() -> onnx.ModelProto:
+    made = resizing([8, 8])
+    made.graph.node[0].input[3] = "x"
+    return made
+
+
+def of_floats() -> onnx.ModelProto:
+    made = resizing([8, 8])
+    made.graph.node[0].input[3] = "w"
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        unpacked,
+        computed,
+        of_floats,
+        lambda: resizing([1, 8, 8, 1]),
+        lambda: resizing([8, 8], "", "w"),
+        lambda: resizing([8, 8], "w", ""),
+        lambda: model(helper.make_node("Resize", ["x", "", "w"], ["y"])),
+    ],
+)
+def test_a_resize_to_a_size_that_does_not_stand_in_the_graph_is_refused(make) -> None:
+    with pytest.raises(BundleError, match=r"a height and a width that stand in it"):
+        read(make())
+
+
+def test_two_initializers_of_one_name_are_refused() -> None:
+    made = resizing([8, 8])
+    made.graph.initializer.append(numpy_helper.from_array(np.array([1 << 20] * 2), "s"))
+    with pytest.raises(BundleError, match=r"two initializers of one name"):
+        read(made)
+
+
+@pytest.mark.parametrize("numbers", [[1025, 1], [1, 1 << 62], [-1025], [-(1 << 63)]])
+@pytest.mark.parametrize("name", ["pads", "kernel_shape", "strides", "dilations"])
+def test_numbers_of_an_attribute_are_capped(name, numbers) -> None:
+    made = model(helper.make_node("Conv", ["x", "w"], ["y"], **{name: numbers}))
+    with pytest.raises(BundleError, match=rf"has {max(numbers, key=abs)} in an attribute"):
+        read(made)
+    assert read(model(helper.make_node("Conv", ["x", "w"], ["y"], **{name: [1024, -1024]})))
+
+
+def test_numbers_of_an_attribute_are_capped_however_they_are_written() -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[77, 77])
+    loose = model(node).SerializeToString()
+    assert loose.count(b"\x40\x4d\x40\x4d") == 1  # two fields
+    with pytest.raises(BundleError, match=r"has 6777 in an attribute"):
+        onnx_reader.read(loose.replace(b"\x40\x4d\x40\x4d", b"\x42\x02\xf9\x34"), "model.onnx")
+
+
+def test_the_number_of_nodes_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_reader, "_MOST_NODES", 3)
+    nodes = [helper.make_node("Relu", ["x"], [f"y{k}"]) for k in range(4)]
+    read(model(*nodes[:3]))
+    with pytest.raises(BundleError, match=r"more than 3 nodes"):
+        read(model(*nodes))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -56,6 +60,52 @@ def test_a_graph_that_the_runtime_refuses_is_a_bundle_error() -> None:
     data = helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
     with pytest.raises(BundleError, match=r"onnxruntime cannot open model\.onnx"):
         session.open_graph(data, "model.onnx")
+
+
+OPENED_BY_ITSELF = """
+import resource, sys
+from shoestring.bundle import session
+from tests_graph import plain, hostile
+session.open_graph(plain, "model.onnx", threads=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+session.open_graph(hostile, "model.onnx", threads=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def product(side: int) -> bytes:
+    """x times (a column times a row of constants): folded, side * side floats."""
+    floats = TensorProto.FLOAT
+    column, row = (
+        helper.make_tensor(name, floats, shape, np.ones(side, np.float32).tobytes(), raw=True)
+        for name, shape in (("u", [side, 1]), ("v", [1, side]))
+    )
+    made = helper.make_graph(
+        [helper.make_node("MatMul", ["u", "v"], ["w"]), helper.make_node("Mul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", floats, None)],
+        [helper.make_tensor_value_info("y", floats, None)],
+        [column, row],
+    )
+    opsets = [helper.make_opsetid("", 19)]
+    return bytes(helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString())
+
+
+def test_opening_a_graph_computes_none_of_its_constants(tmp_path) -> None:
+    graphs = f"plain = {product(4)!r}\nhostile = {product(8000)!r}\n"
+    (tmp_path / "tests_graph.py").write_text(graphs)
+    words = [sys.executable, "-c", OPENED_BY_ITSELF]
+    paths = [str(tmp_path), *filter(None, sys.path)]
+    done = subprocess.run(
+        words,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 64_000  # folded it is 256,000 kilobytes
 
 
 def test_the_runtime_never_guesses_another_format_from_the_first_bytes() -> None:

@@ -31,12 +31,10 @@ COUNTS = st.builds(Pairs, *(st.integers(0, 200) for _ in range(4))).filter(
 
 
 def outcomes(right, hashes=None) -> dict[str, np.ndarray]:
-    """Two classes; the label is always 0."""
     right = np.asarray(right, bool)
     return {
         "hashes": np.asarray(np.arange(len(right)) if hashes is None else hashes, np.uint64),
-        "labels": np.zeros(len(right), np.int64),
-        "probabilities": np.where(right[:, None], [0.9, 0.1], [0.1, 0.9]).astype(np.float32),
+        "right": right,
     }
 
 
@@ -69,8 +67,14 @@ def test_runs_with_less_than_half_in_common_are_not_compared(hashes) -> None:
 
 
 def test_outcomes_of_another_kind_are_not_compared() -> None:
-    with pytest.raises(UserError, match=r"no labels and probabilities"):
-        pairs({"hashes": np.zeros(1, np.uint64)}, outcomes([1]))
+    hashes = np.zeros(1, np.uint64)
+    with pytest.raises(UserError, match=r"first run hold no 'right', so they .* which were right"):
+        pairs({"hashes": hashes, "labels": hashes}, outcomes([1]))
+    with pytest.raises(UserError, match=r"second run hold no 'hashes'"):
+        pairs(outcomes([1]), {"right": np.ones(1, bool)})
+    for right in (np.ones(2, bool), np.ones(1, np.float32), np.ones((1, 1), bool)):
+        with pytest.raises(UserError, match=r"not as one bool for each of 1 examples"):
+            pairs({"hashes": hashes, "right": right}, outcomes([1]))
 
 
 # (both, only the first, only the second, neither) and the interval of the first less the second.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from shoestring.core.errors import Interrupted, RunError
 from shoestring.core.listener import Quiet
 from shoestring.core.protocols import Hook, State
 from shoestring.core.receipt import Plain
-from shoestring.core.run import Recipe
-from shoestring.engine import pacing, store
+from shoestring.core.run import PlanChange, Recipe, Run
+from shoestring.engine import fit, pacing, store
 from shoestring.engine.interrupt import Interrupt
 from tests import tiny
 
+PLAN = (PlanChange(0, 12, "as asked"),)
 EVERYTHING = ("augment:shift=0.1,rotation=10,color=0.1,erase=0.2", "average:decay=0.9,every=2")
 
 
@@ -97,30 +100,81 @@ def test_a_record_repeats_a_budgeted_fit_exactly(tmp_path: Path, source: Path) -
     assert tiny.same(first, second)
 
 
-def test_a_slow_machine_shortens_the_plan_in_writing_first(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Clock:
+    """A clock that only steps and looks move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
+        self.now, self.steps = 0.0, 0
+        monkeypatch.setattr(pacing, "seconds_a_step", lambda loop, budget: 0.5)
+        monkeypatch.setattr(pacing, "_timed_look", lambda run, feeds, placement: pacing.Looks(0.1))
+        monkeypatch.setattr(pacing.time, "monotonic", lambda: self.now)
+        stepped = pacing.Pace.stepped
+
+        def step(pace: pacing.Pace) -> None:
+            self.now += seconds(self.steps)
+            self.steps += 1
+            stepped(pace)
+
+        monkeypatch.setattr(pacing.Pace, "stepped", step)
+
+
+def clocked(
+    tmp_path: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: Callable[[int], float],
+) -> tuple[Run, Clock, Budget]:
+    """A fit of a minute whose steps were measured at half a second and take other times."""
     run, dataset = tiny.prepared(
         tmp_path, source, steps=None, evaluate_every=None, budget_seconds=60.0
     )
-    now = [0.0]
-    budget = Budget(60.0, clock=lambda: now[0])
-    monkeypatch.setattr(pacing, "seconds_a_step", lambda loop, budget: 0.5)
-    monkeypatch.setattr(pacing.time, "monotonic", lambda: now[0])
-    stepped = pacing.Pace.stepped
-
-    def slow(self: pacing.Pace, seconds: float) -> None:
-        now[0] += 2.0  # four times what was measured
-        stepped(self, 2.0)
-
-    monkeypatch.setattr(pacing.Pace, "stepped", slow)
+    clock = Clock(monkeypatch, seconds)
+    budget = Budget(60.0, clock=lambda: clock.now)
     done, _ = tiny.fitted(run, dataset, budget=budget)
+    return done, clock, budget
+
+
+def test_a_slow_machine_shortens_the_plan_in_writing_first(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _, budget = clocked(tmp_path, source, monkeypatch, lambda step: 2.0)
     plan = done.recipe.plan
     assert len(plan) > 1
     assert plan[-1].total_steps < plan[0].total_steps
     assert done.curve[-1]["step"] == plan[-1].total_steps
-    assert budget.elapsed() <= 60.0
+    assert 40 < budget.elapsed() <= 60.0
     assert store.read_started(tmp_path).recipe.plan == plan
+
+
+def test_a_fast_machine_lengthens_a_plan_that_the_clock_made(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _, budget = clocked(tmp_path, source, monkeypatch, lambda step: 0.25)
+    plan = done.recipe.plan
+    assert plan[-1].total_steps > 1.5 * plan[0].total_steps
+    assert 50 < budget.elapsed() <= 60.0
+
+
+def test_a_hiccup_changes_nothing(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _, _ = clocked(tmp_path, source, monkeypatch, lambda step: 3.0 if step == 20 else 0.5)
+    assert done.recipe.plan[-1].total_steps > 0.9 * done.recipe.plan[0].total_steps
+
+
+def test_a_resumed_fit_replays_the_changes_that_lie_ahead_of_its_checkpoint(
+    tmp_path: Path, source: Path
+) -> None:
+    plan = (PlanChange(0, 24, "first"), PlanChange(10, 14, "slower"))
+    run, dataset = tiny.prepared(tmp_path / "whole", source, plan=plan)
+    _, whole = tiny.fitted(run, dataset)
+    run, dataset = tiny.prepared(tmp_path / "parts", source, plan=plan, budget_seconds=600.0)
+    interrupt = Interrupt()
+    with pytest.raises(Interrupted):
+        tiny.fitted(run, dataset, interrupt=interrupt, listener=Asking(interrupt, 4))
+    resumed, parts = tiny.fitted(run, dataset)
+    assert resumed.recipe.plan == plan
+    assert tiny.same(whole, parts)
 
 
 def test_a_budget_too_short_for_anything_still_takes_a_step_and_says_so(
@@ -135,8 +189,9 @@ def test_a_budget_too_short_for_anything_still_takes_a_step_and_says_so(
     assert any("expect little" in text for text in listener.said)
 
 
+@pytest.mark.parametrize("bad_step", [6, 8])  # in the middle, and right before a look
 def test_a_loss_that_is_not_finite_is_rolled_back_with_half_the_rate(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, bad_step: int
 ) -> None:
     @dataclass(frozen=True)
     class Breaks(Hook):
@@ -147,7 +202,7 @@ def test_a_loss_that_is_not_finite_is_rolled_back_with_half_the_rate(
 
         def after_step(self, model: torch.nn.Module, rate: float, state: State) -> None:
             state["count"] = state.get("count", 0) + 1
-            if state["count"] == 6 and rate > 0.011:
+            if state["count"] == bad_step and rate > 0.011:
                 with torch.no_grad():
                     next(model.parameters()).fill_(math.nan)
 
@@ -226,15 +281,20 @@ def test_badly_scaled_weights_are_noticed_at_the_first_loss(
 def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, tensors: object, values: object) -> None:
-        raise RunError("cannot write: the disk is full")
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "save_tensors", full)
+    run, dataset = tiny.prepared(tmp_path, source)
+    monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(pacing, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "SPENT_SECONDS", 0.0)
     listener = Asking()
-    run, _ = tiny.fitted(*tiny.prepared(tmp_path, source), listener=listener)
-    assert run.curve[-1]["step"] == 12
-    assert any("no checkpoint" in t and "disk is full" in t for t in listener.said)
+    done, _ = tiny.fitted(
+        replace(run, recipe=replace(run.recipe, plan=PLAN)), dataset, listener=listener
+    )
+    assert done.curve[-1]["step"] == 12
+    (said,) = [text for text in listener.said if "disk is full" in text]
+    assert "no checkpoint or note" in said
 
 
 def test_two_bytes_of_precision_train_too(tmp_path: Path, source: Path) -> None:

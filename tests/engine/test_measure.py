@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +97,6 @@ def test_a_process_that_hangs_is_stopped(run: Path) -> None:
 def test_a_process_that_dies_is_told_with_its_last_words(
     run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import sys
-
     interpreter = tmp_path / "python"
     for script, words in (
         ("echo some noise; echo 'Bus error' >&2; exit 3", "ended with code 3; last words: Bus err"),
@@ -104,6 +107,49 @@ def test_a_process_that_dies_is_told_with_its_last_words(
         monkeypatch.setattr(sys, "executable", str(interpreter))
         with pytest.raises(UserError, match=words):
             measure.run_job(grade.Job(str(run / "bundle")), 60)
+
+
+def test_an_interrupt_ends_the_process_and_is_passed_on(
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    interpreter, noted = tmp_path / "python", tmp_path / "pid"
+    interpreter.write_text(
+        f"#!/bin/sh\nsleep 60 &\necho $! > {noted}.new\nmv {noted}.new {noted}\nwait\n"
+    )
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    groups: list[int] = []
+
+    def interrupt() -> None:
+        for _ in range(1000):
+            if noted.exists():
+                break
+            time.sleep(0.01)
+        groups.append(os.getpgid(int(noted.read_text())))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        measure.run_job(grade.Job(str(run / "bundle")), 60)
+    thread.join()
+    # A terminal sends Ctrl-C to the group of whoever is in front.
+    assert groups[0] != os.getpgid(0)
+    for _ in range(1000):
+        if gone(int(noted.read_text())):
+            break
+        time.sleep(0.01)
+    assert gone(int(noted.read_text()))
+
+
+def gone(number: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet counts as ended."""
+    import psutil
+
+    try:
+        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def openings(folder: Path) -> list[dict[str, object]]:
@@ -123,8 +169,6 @@ def test_every_opening_of_the_test_split_is_written_down(run: Path, photos: Path
 
 
 def test_a_bundle_by_itself_keeps_its_openings_and_verifies(tmp_path: Path, photos: Path) -> None:
-    import shutil
-
     from shoestring.bundle.verify import verify
 
     folder = made(tmp_path / "bundle")
@@ -138,6 +182,118 @@ def test_a_bundle_by_itself_keeps_its_openings_and_verifies(tmp_path: Path, phot
     assert len(openings(folder)) == 1
     verify(folder)
     assert "answering" in seen
+
+
+@pytest.mark.parametrize("name", ["test", "Testing", "test.csv"])
+def test_a_source_that_is_called_test_is_an_opening(
+    run: Path, photos: Path, tmp_path: Path, name: str
+) -> None:
+    source = tmp_path / "elsewhere" / name
+    if name.endswith(".csv"):
+        source.parent.mkdir()
+        rows = [f"{photos}/test/{label}/0.png,{label}" for label in "abc"]
+        source.write_text("\n".join(["path,label", *rows]) + "\n")
+    else:
+        shutil.copytree(photos / "test", source)
+    measure.evaluate(run, source)
+    assert [line["source"] for line in openings(run)] == [str(source)]
+
+
+def test_a_link_to_a_test_folder_is_an_opening(run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").symlink_to(photos / "test")
+    measure.evaluate(run, tmp_path / "pictures")
+    assert len(openings(run)) == 1
+
+
+def test_examples_that_the_run_set_aside_are_an_opening(
+    run: Path, photos: Path, recipe: Recipe
+) -> None:
+    whole = photos / "train"  # no test folder in it
+    options = {**recipe.options, "test_share": 0.3}
+    own = Recipe("images", str(whole), options=options)
+    store.write_atomically(run / store.RECIPE, store.recipe_toml(own))
+    scores = measure.evaluate(run, whole)
+    assert scores.split == "all"
+    assert len(openings(run)) == 1
+    store.write_atomically(
+        run / store.RECIPE,
+        store.recipe_toml(Recipe("images", str(whole), options={**options, "test_share": 0.0})),
+    )
+    measure.evaluate(run, whole)
+    assert len(openings(run)) == 1
+
+
+def test_a_run_whose_data_cannot_be_loaded_any_more_is_still_evaluated(
+    run: Path, photos: Path, recipe: Recipe
+) -> None:
+    # Its options no longer fit the data, so nobody can say what its test split was.
+    bad = Recipe(
+        "images", str(photos), options={**recipe.options, "group_by": str(photos / "no.csv")}
+    )
+    store.write_atomically(run / store.RECIPE, store.recipe_toml(bad))
+    scores = measure.evaluate(run, photos / "train", {"group_by": None})
+    assert scores.examples == 60
+    assert len(openings(run)) == 1
+
+
+def test_the_bundle_inside_a_run_leaves_its_openings_in_the_run(run: Path, photos: Path) -> None:
+    (run / store.RUN).write_text("{}")
+    measure.evaluate(run / "bundle", f"{photos}:test")
+    assert len(openings(run)) == 1
+    assert not (run / "bundle" / "openings.jsonl").exists()
+
+
+def test_an_opening_stands_there_before_the_first_answer(
+    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "graded", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        measure.evaluate(run, f"{photos}:test")
+    (line,) = openings(run)
+    assert line["begun"] is True
+    assert line["source"] == f"{photos}:test"
+    assert "quality" not in line
+
+
+def test_openings_that_overlap_in_time_are_one_line_each(tmp_path: Path) -> None:
+    first = measure.begin_opening(tmp_path, "first")
+    second = measure.begin_opening(tmp_path, "second")
+    assert second.complete(Scores(quality=0.2)) == f"recorded in {tmp_path / 'openings.jsonl'}"
+    first.complete(Scores(quality=0.1))
+    lines = store.read_lines(tmp_path / "openings.jsonl")
+    assert [(line["source"], line["quality"]) for line in lines] == [
+        ("first", 0.1),
+        ("second", 0.2),
+    ]
+    assert not any("begun" in line for line in lines)
+
+
+def test_scores_that_do_not_fit_into_the_line_get_one_of_their_own(tmp_path: Path) -> None:
+    opening = measure.begin_opening(tmp_path, "x")
+    opening.complete(Scores(quality=0.5, signature="s" * 4000))
+    assert [line.get("quality") for line in openings(tmp_path)] == [None, 0.5]
+
+
+def test_scores_are_not_written_over_something_else(tmp_path: Path) -> None:
+    opening = measure.begin_opening(tmp_path, "x")
+    (tmp_path / "openings.jsonl").write_text('{"source": "another"}\n')
+    opening.complete(Scores(quality=0.5))
+    assert [line["source"] for line in openings(tmp_path)] == ["another", "x"]
+    (tmp_path / "openings.jsonl").unlink()
+    assert "without its scores" in opening.complete(Scores(quality=0.5))
+
+
+def test_a_receipt_shows_each_opening_once(run: Path, photos: Path) -> None:
+    from shoestring.report.sheet import receipt
+
+    for _ in range(2):
+        measure.evaluate(run / "bundle", f"{photos}:test")
+    looks = receipt(run / "bundle").looks
+    assert [look["source"] for look in looks] == [f"{photos}:test"] * 2
+    assert all("quality" in look for look in looks)
 
 
 def test_the_validation_split_is_no_opening(run: Path, photos: Path) -> None:

@@ -74,5 +74,5 @@ def test_a_schedule_ends_at_zero_and_never_exceeds_one(name: str) -> None:
 
 def test_a_constant_schedule_stays_and_an_unknown_one_is_named() -> None:
     assert schedule.shape("constant", 0.9) == 1
-    with pytest.raises(UserError, match="one_cycle, cosine, linear, constant"):
+    with pytest.raises(UserError, match="one_cycle, linear, cosine, constant"):
         schedule.shape("zigzag", 0.1)

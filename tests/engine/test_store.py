@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoestring.core.budget import Cost
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain
 from shoestring.core.run import RUN_VERSION, PlanChange, Recipe, Run
@@ -169,18 +170,31 @@ def test_a_damaged_note_of_seconds_counts_as_none(content: str | None) -> None:
     with tempfile.TemporaryDirectory() as name:
         if content is not None:
             (Path(name) / store.SPENT).write_text(content, encoding="utf-8")
-        assert store.read_spent(Path(name)) == 0.0
+        assert store.read_spent(Path(name)) == store.Spent()
 
 
 def test_seconds_are_noted_and_read(tmp_path: Path) -> None:
-    store.write_spent(tmp_path, 12.5)
-    assert store.read_spent(tmp_path) == 12.5
+    spent = store.Spent(12.5, 60.0, Cost(wall_seconds=3.0, steps=7))
+    store.write_spent(tmp_path, spent)
+    assert store.read_spent(tmp_path) == spent
 
 
 def test_the_next_free_name_counts_up(tmp_path: Path) -> None:
     assert store.next_free(tmp_path, "a").name == "a-1"
     (tmp_path / "a-1").mkdir()
     assert store.next_free(tmp_path, "a").name == "a-2"
+
+
+def test_what_killed_writers_left_goes_when_a_run_is_finished(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.safetensors.123").write_text("half")
+    (tmp_path / ".bundle.123.partial").mkdir()
+    store.write_finished(a_run(tmp_path))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["recipe.toml", "run.json"]
+
+
+def test_lines_that_cannot_be_written_are_an_error_for_people(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot write"):
+        store.append_lines(tmp_path / "none" / "m", [{"step": 1}])
 
 
 def test_remove_takes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:

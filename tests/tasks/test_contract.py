@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from shoestring.core.listener import Quiet
 from shoestring.core.plain import to_plain
 from shoestring.engine import device, placement
 from shoestring.engine.device import KeyedDraws
-from shoestring.engine.loop import Loop
+from shoestring.engine.loop import Feeds, Loop
 from tests import tiny
 
 TASKS = plugins.task_names()
@@ -61,7 +61,8 @@ def test_a_network_trains_on_every_device_present(
 ) -> None:
     options = {"kind": kind, **small(name).NETWORKS[kind]}
     run, dataset = tiny.prepared(tmp_path, sources[name], network=options, device=place)
-    loop = Loop(run, dataset, placement.Local(place))
+    where = placement.Local(place)
+    loop = Loop(run, Feeds.of(run, dataset, where), where)
     first = [float(loop.step(0.3, 1.0)[0]) for _ in range(12)]
     assert min(first[6:]) < first[0]
     line = loop.evaluate()
@@ -79,7 +80,8 @@ def test_logits_and_labels_have_no_padding(
 ) -> None:
     options = {"kind": kind, **small(name).NETWORKS[kind]}
     run, dataset = tiny.prepared(tmp_path, sources[name], network=options)
-    loop = Loop(run, dataset, placement.Local("cpu"))
+    where = placement.Local("cpu")
+    loop = Loop(run, Feeds.of(run, dataset, where), where)
     batch = loop.batch()
     logits, labels = loop.network.logits(loop.model, batch.inputs, batch.targets)
     assert logits.ndim == 2
@@ -129,8 +131,21 @@ def test_the_splits_share_no_example(name: str, sources: dict[str, Path], tmp_pa
     assert not train & validation
     again = task.load(tiny.recipe(sources[name]), Quiet().stage)
     assert again.fingerprint == dataset.fingerprint
-    other = task.load(replace(tiny.recipe(sources[name]), seed=7), Quiet().stage)
-    assert other.fingerprint != dataset.fingerprint
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_splits_hang_on_a_seed_of_their_own_never_on_the_training_s(
+    name: str, sources: dict[str, Path]
+) -> None:
+    """Else a second seed would train on what the first was tested on."""
+    task = plugins.task(name)
+    first, retrained, split_anew = (
+        task.load(tiny.recipe(sources[name], **changes), Quiet().stage)
+        for changes in ({}, {"seed": 7}, {"options": {"split_seed": 7}})
+    )
+    assert retrained.fingerprint == first.fingerprint
+    assert retrained.validation.hashes.tolist() == first.validation.hashes.tolist()
+    assert split_anew.fingerprint != first.fingerprint
 
 
 @pytest.mark.parametrize(("name", "kind"), NETWORKS)

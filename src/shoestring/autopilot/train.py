@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import plugins
-from shoestring.core.budget import Budget, parse_seconds
+from shoestring.core.budget import Budget, Cost, parse_seconds
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.protocols import Dataset, Technique
-from shoestring.core.run import Recipe, Run
+from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run
 from shoestring.engine import store
 from shoestring.engine.apply import edited, noted
+
+MOST_THREADS = 8  # times the cores; far above it torch crashes
 
 
 def train(
@@ -57,7 +59,7 @@ def train(
     if resume:
         return _resumed(out or source, budget, log_every, listener)
     base = _base(source, task, recipe)
-    clock = _clock(budget, steps, epochs, base)
+    asked_seconds = _seconds(budget)
     the_task = plugins.task_for(base.source, base.task or None)
     chosen = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
     for name in without:
@@ -71,7 +73,7 @@ def train(
         "threads": threads,
         "network": None if network is None else _network(network, the_task.networks),
     }
-    lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "budget_seconds": clock.seconds}
+    lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "budget_seconds": asked_seconds}
     named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     if named or chosen or without or options or any(v is not None for v in lengths.values()):
         # A record holds only for exactly its recipe: another one makes a plan of its own.
@@ -92,9 +94,9 @@ def train(
     path = Path(out) if out is not None else _free(full.source)
     store.create(path)
     try:
-        return _trained(Run(path, the_task.name, full), tuple(chosen), clock, log_every, listener)
-    except UserError:
-        if not (path / store.STARTED).exists():  # nothing was begun: leave no empty folder
+        return _trained(Run(path, the_task.name, full), tuple(chosen), budget, log_every, listener)
+    except (UserError, KeyboardInterrupt):
+        if not store.begun(path):  # no step was planned: leave nothing that looks unfinished
             store.remove(path)
         raise
 
@@ -102,27 +104,30 @@ def train(
 def _trained(
     run: Run,
     chosen: tuple[Technique, ...],
-    budget: Budget,
+    budget: Budget | str | float | None,
     log_every: int | None,
     listener: Listener,
 ) -> Run:
     from shoestring.engine import device
 
-    recipe = run.recipe
-    run = run.with_recipe(device=device.resolve(recipe.device))
-    dataset, run = _loaded(run, budget, listener)
-    run = edited(chosen, run, budget)
-    task = plugins.task(run.task)
-    left = budget.remaining() if budget.seconds is not None else None
-    completed = task.complete(run.recipe, dataset, left)
-    defaults = [
-        plugins.technique(words) for words in completed.hooks if words not in run.recipe.hooks
-    ]
-    run = edited(
-        tuple(defaults), replace(run, recipe=replace(completed, hooks=run.recipe.hooks)), budget
-    )
+    run = run.with_recipe(device=device.resolve(run.recipe.device))
+    clock = _clock(budget, None)  # for the costs; the limit is known once the data are
+    dataset, run = _loaded(run, clock, listener)
+    # A record is repeated without a clock; whatever else has the limit of its recipe.
+    limit = None if run.recipe.plan else run.recipe.budget_seconds
+    clock = _clock(clock, limit)
+    names = {plugins.words(technique).partition(":")[0] for technique in chosen}
+    recorded = [w for w in run.recipe.hooks if w.partition(":")[0] not in names]
+    run = run.with_recipe(hooks=())
+    run = edited((*map(plugins.technique, recorded), *chosen), run, clock)
+    left = None if clock.seconds is None else clock.remaining()
+    completed = plugins.task(run.task).complete(run.recipe, dataset, left)
+    added = [plugins.technique(w) for w in completed.hooks if w not in run.recipe.hooks]
+    run = replace(run, recipe=replace(completed, hooks=run.recipe.hooks))
+    run = edited(tuple(added), run, clock)
     store.write_started(run)
-    return _fitted(run, dataset, budget, log_every, listener)
+    store.write_spent(run.path, store.Spent(clock.elapsed(), clock.seconds))
+    return _fitted(run, dataset, clock, log_every, listener)
 
 
 def _resumed(
@@ -135,17 +140,17 @@ def _resumed(
         raise UserError("say which unfinished run to resume: shoestring train --resume runs/a")
     run = store.read_started(path)
     spent = store.read_spent(run.path)
-    seconds = run.recipe.budget_seconds
-    if budget is not None:
-        seconds = budget.seconds if isinstance(budget, Budget) else parse_seconds(budget)
-    clock = Budget(seconds, spent=spent)
+    said = _seconds(budget)
+    if said is not None:
+        run = run.with_recipe(budget_seconds=said)
+    clock = _clock(budget, spent.limit_seconds if said is None else said, spent.seconds)
     dataset, fresh = _loaded(replace(run, findings=()), clock, listener)
     if fresh.recipe.fingerprint != run.recipe.fingerprint:
         raise RunError(
             f"the data of {run.path} ({run.recipe.source}) is not what it was when the run began; "
             f"put it back, or start a new run"
         )
-    listener.say(f"resuming {run.path}; {spent:.0f} s were used before")
+    listener.say(f"resuming {run.path}; {spent.seconds:.0f} s were used before")
     return _fitted(run, dataset, clock, log_every, listener)
 
 
@@ -182,27 +187,29 @@ def _fitted(
             run, weights = fit.fit(run, dataset, budget, place, meter, listener, stop, log_every)
         threads = run.recipe.threads or 1
         run = replace(run, environment=device.environment(threads, place.device))
-        run = seal.sealed(run, weights, dataset, budget, meter.cost, listener)
-    if run.recipe.open_test:
-        run = seal.opened(run, listener)
+        run = seal.sealed(run, weights, dataset, budget, meter.cost, stop)
+        if run.recipe.open_test:
+            run = seal.opened(run, budget, listener)
     used = budget.elapsed()
-    run = noted(run, "total", options={"asked_seconds": budget.seconds, "used_seconds": used})
+    rest = used - sum(receipt.cost.wall_seconds for receipt in run.receipts)
+    run = noted(run, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
+    asked: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
+    run = noted(run, "total", cost=Cost(wall_seconds=used), options=asked)
     return store.write_finished(run)
 
 
-def _clock(
-    budget: Budget | str | float | None, steps: int | None, epochs: float | None, base: Recipe
-) -> Budget:
-    """The budget that was said, else the recipe's own where it has no record to repeat."""
-    if isinstance(budget, Budget) and (budget.seconds is not None or base.plan):
-        return budget
-    said = budget.seconds if isinstance(budget, Budget) else budget
-    if said is None and steps is None and epochs is None and not base.plan:
-        said = base.budget_seconds
-    seconds = None if said is None else parse_seconds(said)
-    if isinstance(budget, Budget):
-        return Budget(seconds, steps=steps, epochs=epochs, spent=budget.elapsed())
-    return Budget(seconds, steps=steps, epochs=epochs)
+def _seconds(budget: Budget | str | float | None) -> float | None:
+    """The limit that was said; UserError for one that is none."""
+    if budget is None or isinstance(budget, Budget):
+        return None if budget is None else budget.seconds
+    return parse_seconds(budget)
+
+
+def _clock(budget: Budget | str | float | None, limit: float | None, before: float = 0.0) -> Budget:
+    """A clock with this limit that has run as long as the one that was given, if one was, and the
+    seconds that went before."""
+    running = budget.elapsed() if isinstance(budget, Budget) else 0.0
+    return Budget(limit, spent=before + running)
 
 
 def _base(
@@ -245,13 +252,26 @@ def _network(words: str, kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _checked(recipe: Recipe) -> None:
-    """Numbers that no training can start from."""
+    """Values that no training can start from."""
+    if (recipe.threads or 0) > MOST_THREADS * (os.cpu_count() or 1):
+        raise UserError(
+            f"threads {recipe.threads} is far more than the {os.cpu_count()} cores of this machine"
+        )
+    if recipe.seed < 0:
+        raise UserError(f"seed is 0 or above, not {recipe.seed}")
     for name in ("learning_rate", "batch_size", "threads", "steps", "epochs"):
         value = getattr(recipe, name)
         if value is not None and not value > 0:
             raise UserError(f"{name} must be above zero, not {value!r}")
-    if recipe.precision not in (None, "float32", "bfloat16"):
-        raise UserError(f"precision is float32 or bfloat16, not {recipe.precision!r}")
+    words = {
+        "precision": ("float32", "bfloat16"),
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+    }
+    for name, allowed in words.items():
+        value = getattr(recipe, name)
+        if value is not None and value not in allowed:
+            raise UserError(f"{name} is one of {', '.join(allowed)}, not {value!r}")
 
 
 def _free(source: str) -> Path:

@@ -3,7 +3,9 @@
 A strict reader of the protobuf wire format (https://protobuf.dev/programming-guides/encoding/)
 for the part of onnx.proto3 that an exporter of ours writes: a field that is not in the tables
 below is refused, and with it external data, functions, training graphs, subgraphs and metadata.
-Every byte is looked at once; nesting is bounded by the tables.
+Every byte is looked at once; nesting is bounded by the tables. The number of nodes is capped, and
+so are the sizes that a graph can state by themselves: those of a Resize, and every list of whole
+numbers in an attribute (pads, strides, kernels). What the nodes make of them together is not.
 """
 
 from __future__ import annotations
@@ -13,6 +15,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from shoestring.core.errors import BundleError
+
+LARGEST_SIDE = 4096  # pixels, of what a Resize makes
+_LARGEST_NUMBER = 1024  # of pads, strides, kernels and dilations, either side of zero
+_MOST_NODES = 10_000
+_INT64 = 7  # as ONNX numbers it
+_MOST_SIDES = 2  # height and width
 
 
 class _Kind(Enum):
@@ -127,10 +135,16 @@ class _Reader:
         self.opsets: dict[str, int] = {}
         self.operators: set[tuple[str, str]] = set()
         self.seen_graph = False
+        self._nodes = 0
+        self._resizes: list[list[bytes]] = []  # the inputs of each
+        self._sides: dict[bytes, list[int]] = {}  # by initializer; [] for one that is no size
 
-    def message(self, table: str, at: int, end: int) -> None:
+    def message(self, table: str, at: int, end: int) -> dict[str, int | str | bytes]:
+        """Walks one message. Gives what its parent may want of it: a field's number, its word, or
+        its first bytes."""
         known = _TABLES[table]
-        singles: dict[str, int | str] = {}
+        singles: dict[str, int | str | bytes] = {}
+        inputs: list[bytes] = []
         for number, wire, value, start, stop in self._fields(at, end):
             field = known.get(number)
             if field is None:
@@ -142,18 +156,74 @@ class _Reader:
                 raise BundleError(f"{self._name} has two values of {table}.{field.name}")
             if isinstance(field.kind, str):
                 singles[field.name] = ""
-                self.message(field.kind, start, stop)
+                inside = self.message(field.kind, start, stop)
+                if field.name == "initializer":
+                    self._note_sides(inside)
             elif field.name in ("op_type", "domain"):
                 singles[field.name] = self._word(start, stop)
+            elif field.name == "ints":
+                self._check_numbers(wire, value, start, stop)
+            elif (table, field.name) == ("tensor", "name"):
+                singles["name"] = self._data[start:stop]
+            elif field.name == "raw_data":  # no more of it than shows that it is no size
+                singles["raw_data"] = self._data[start : min(stop, start + 8 * _MOST_SIDES + 1)]
+            elif (table, field.name) == ("node", "input"):
+                inputs.append(self._data[start:stop])
             else:
                 singles[field.name] = value
         if table == "node":
             pair = (str(singles.get("domain", "")), str(singles.get("op_type", "")))
             self.operators.add(pair)
+            self._nodes += 1
+            if self._nodes > _MOST_NODES:
+                raise BundleError(f"{self._name} has more than {_MOST_NODES:,} nodes: too many")
+            if pair[1] == "Resize":
+                self._resizes.append(inputs)
         elif table == "opset":
             self.opsets[str(singles.get("domain", ""))] = int(singles.get("version", 0))
         elif table == "graph":
             self.seen_graph = True
+            for names in self._resizes:  # initializers may stand behind the nodes
+                self._check_resize(names)
+        return singles
+
+    def _note_sides(self, tensor: dict[str, int | str | bytes]) -> None:
+        name, raw = tensor.get("name", b""), tensor.get("raw_data", b"")
+        assert isinstance(name, bytes)  # so kept by `message`
+        assert isinstance(raw, bytes)
+        if name in self._sides:
+            raise BundleError(f"{self._name} has two initializers of one name")
+        plain = tensor.get("data_type") == _INT64 and "int64_data" not in tensor
+        sides = [int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)]
+        self._sides[name] = sides if plain and len(sides) <= _MOST_SIDES else []
+
+    def _check_resize(self, inputs: list[bytes]) -> None:
+        """Of x, roi, scales and sizes only the first and the last may be given."""
+        sides = self._sides.get(inputs[3], []) if len(inputs) == 4 else []
+        if not sides or inputs[1] or inputs[2]:
+            raise BundleError(
+                f"{self._name} resizes to something else than a height and a width that stand in it"
+            )
+        if not all(0 < side <= LARGEST_SIDE for side in sides):
+            raise BundleError(
+                f"{self._name} resizes to {sides}; a side is 1 to {LARGEST_SIDE} pixels"
+            )
+
+    def _check_numbers(self, wire: int, value: int, start: int, stop: int) -> None:
+        """A list in an attribute: one value a field, or packed."""
+        while True:
+            if wire == _LEN:
+                if start >= stop:
+                    return
+                value, start = self._varint(start, stop)
+            signed = value - (value >> 63 << 64)
+            if abs(signed) > _LARGEST_NUMBER:
+                raise BundleError(
+                    f"{self._name} has {signed} in an attribute; padding, strides and kernels go "
+                    f"up to {_LARGEST_NUMBER}"
+                )
+            if wire != _LEN:
+                return
 
     def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
         """(field number, wire type, value of a varint, start and end of the content)."""

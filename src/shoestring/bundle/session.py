@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 CAP_BYTES = 1 << 30  # of all files of a bundle together
 
-# What our exporters write, and nothing else. None of these reads a file, loops, or makes a tensor
-# larger than its inputs say (but Resize, to sizes that stand in the graph). An operator stays on
-# the list for ever: old bundles load for ever.
+# What our exporters write, and nothing else. None of these reads a file or loops, so a graph ends.
+# Its memory is not bounded by that: MatMul and broadcasting make large tensors of small ones, and
+# a row of padding Conv grows a picture. onnx_reader caps single sizes, not what they come to. An
+# operator stays on the list for ever: old bundles load for ever.
 OPERATORS = frozenset(
     """
     Add AveragePool Cast Conv Div Erf Flatten Gemm GlobalAveragePool HardSwish LeakyRelu MatMul
@@ -45,6 +46,9 @@ def open_graph(
     options.inter_op_num_threads = 1
     # The runtime would else guess the format from the first bytes, and read another one.
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    # It would else compute whatever the constants of a graph say while it opens it, at any size.
+    # Our exporters leave nothing to fold.
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantFolding")
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except runtime_errors() as error:

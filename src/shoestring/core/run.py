@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 
+OPTIMIZERS = ("muon", "adamw", "adam", "sgd")
+SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
 RUN_VERSION = 1  # of run.json; a newer one is refused, an older one is read for ever
 
 
@@ -33,11 +34,11 @@ class Recipe:
     fingerprint: str = ""  # of the data as read; set when it was loaded
     options: Plain = field(default_factory=dict)  # the task's own, defaults written out
     network: Plain = field(default_factory=dict)  # {"kind": "compact", "width": 32, ...}
-    optimizer: str | None = None  # "adamw", "adam", "sgd"
+    optimizer: str | None = None  # one of OPTIMIZERS
     learning_rate: float | None = None  # peak
-    weight_decay: float | None = None  # decoupled
+    weight_decay: float | None = None  # decoupled for adam and adamw; sgd adds it to the gradient
     batch_size: int | None = None
-    schedule: str | None = None  # "one_cycle", "linear", "constant"
+    schedule: str | None = None  # one of SCHEDULES
     label_smoothing: float | None = None
     seed: int = 0
     precision: str | None = None  # "float32" or "bfloat16"; None: the faster here
@@ -90,8 +91,3 @@ class Run:
 
     def with_receipt(self, receipt: Receipt) -> Run:
         return replace(self, receipts=(*self.receipts, receipt))
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` on top; neither is touched."""
-    return {**base, **changes}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,12 +152,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-@contextmanager
-def quiet_kernels() -> Iterator[None]:
-    """Without the warnings that torch gives for kernels that have no deterministic form; the
-    caller says so on the receipt instead."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=".*does not have a deterministic implementation.*"
-        )
-        yield
+def wait(device: str) -> None:
+    """Until the device has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()

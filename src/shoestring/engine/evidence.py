@@ -39,7 +39,7 @@ class Pairs:
 
 
 def gain(before: Path, after: Path) -> tuple[Interval, Verdict]:
-    """The gain in accuracy between two outcomes files, and what it amounts to."""
+    """The gain in the share of right answers between two outcomes files, and what it amounts to."""
     interval = paired(read_outcomes(before), read_outcomes(after))
     return interval, verdict(interval)
 
@@ -49,15 +49,15 @@ def paired(
     after: Mapping[str, NDArray[Any]],
     confidence: float = 0.95,
 ) -> Interval:
-    """Accuracy after less accuracy before on the examples that both answered."""
+    """The share of right answers after less that before, on the examples that both answered."""
     return difference(pairs(before, after), confidence)
 
 
 def pairs(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]) -> Pairs:
     """Counts over the common examples, matched by content hash; of byte-equal examples the first
     is matched with the first, and so on. UserError where fewer than half are common."""
-    keys_before, right_before = _keyed(before)
-    keys_after, right_after = _keyed(after)
+    keys_before, right_before = _keyed(before, "first")
+    keys_after, right_after = _keyed(after, "second")
     _, at_before, at_after = np.intersect1d(
         keys_before, keys_after, assume_unique=True, return_indices=True
     )
@@ -125,14 +125,25 @@ def statement(counts: Pairs, confidence: float = 0.95) -> str:
     )
 
 
-def _keyed(outcomes: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _keyed(
+    outcomes: Mapping[str, NDArray[Any]], which: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """(hash, how many equal ones came before) of every example, and whether it was answered
-    right."""
-    if not {"hashes", "labels", "probabilities"} <= outcomes.keys():
+    right. Nothing else is looked at, so any task whose metric is a share of right answers will
+    do."""
+    for name, what in (("hashes", "which examples they are"), ("right", "which were right")):
+        if name not in outcomes:
+            raise UserError(
+                f"the outcomes of the {which} run hold no {name!r}, so they do not say {what}; "
+                "grade the run again, and compare only runs whose metric is a share of right "
+                "answers"
+            )
+    hashes, right = np.asarray(outcomes["hashes"], np.uint64), np.asarray(outcomes["right"])
+    if right.dtype != np.bool_ or right.shape != hashes.shape or right.ndim != 1:
         raise UserError(
-            "these outcomes hold no labels and probabilities, so their accuracy cannot be compared"
+            f"the outcomes of the {which} run hold 'right' as {right.dtype} {right.shape}, not as "
+            f"one bool for each of {hashes.size} examples; grade the run again"
         )
-    hashes = np.asarray(outcomes["hashes"], np.uint64)
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else order
@@ -140,7 +151,7 @@ def _keyed(outcomes: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[
     keys = np.zeros(len(hashes), dtype=[("hash", np.uint64), ("nth", np.int64)])
     keys["hash"] = hashes
     keys["nth"][order] = np.arange(len(ordered)) - np.repeat(starts, sizes)
-    return keys, outcomes["probabilities"].argmax(axis=1) == outcomes["labels"]
+    return keys, right
 
 
 def _correlation(counts: Pairs) -> float:

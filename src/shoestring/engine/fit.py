@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from shoestring.core.budget import Budget, Meter
+from shoestring.core.budget import Budget, Cost, Meter
 from shoestring.core.errors import Interrupted, RunError
 from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset, Placement
+from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Run
 from shoestring.engine import pacing, schedule, store
 from shoestring.engine.interrupt import Interrupt
-from shoestring.engine.loop import Loop
+from shoestring.engine.loop import Feeds, Loop
 
+Snapshot = tuple[dict[str, torch.Tensor], dict[str, Any]]
 MAX_ROLLBACKS = 5
 COOL_DOWN = 0.1  # of the planned steps, once a hook asked to stop
 SPENT_SECONDS = 2.0  # between two notes of the seconds used, for whoever resumes
@@ -42,30 +46,25 @@ def fit(
     Goes on from the checkpoint in the run's folder where there is one. Raises Interrupted after
     saving when asked to stop, RunError when the loss stays non-finite.
     """
+    feeds, looks = Feeds.of(run, dataset, placement), pacing.Looks()
     if not run.recipe.plan:
-        run = pacing.planned(run, dataset, budget, placement, listener)
+        run, looks = pacing.planned(run, feeds, budget, placement, listener)
         store.write_started(run)
     torch.set_num_threads(run.recipe.threads or torch.get_num_threads())
-    loop = Loop(run, dataset, placement)
-    pace = pacing.Pace(run, budget)
-    file = run.path / store.CHECKPOINT
-    if file.exists():
-        loop.restore(*placement.load(file))
-        listener.say(f"resumed at step {loop.progress.step}")
-        store.rewrite_lines(run.path / store.METRICS, loop.progress.curve)
+    loop = Loop(run, feeds, placement)
+    notes = Notes(run.path, loop, budget, meter, placement, listener)
+    safe = notes.resumed()
+    pace = pacing.Pace(run, budget, looks, placement.device)
     log = Log(loop, pace, listener, log_every)
-    safe = loop.snapshot()
-    written = noted = time.monotonic()
     while loop.progress.step < schedule.total_steps(pace.plan, loop.progress.step):
         p = loop.progress
-        if interrupt.asked:
-            _checkpoint(loop, run, budget, placement, listener, loop.snapshot())
+        if placement.agree(interrupt.asked):
+            notes.stopped(safe)
             raise Interrupted(
                 f"stopped at step {p.step} of {schedule.total_steps(pace.plan, p.step)}; "
                 f"go on with: shoestring train --resume {run.path}"
             )
         run = pace.kept(run, p.step)
-        began = time.perf_counter()
         loss, size = loop.step(
             schedule.progress(pace.plan, p.step), schedule.rate_factor(pace.plan, p.step)
         )
@@ -73,7 +72,7 @@ def fit(
             loop.restore(*safe)
             run = _rolled_back(loop, run, pace)
             continue
-        pace.stepped(time.perf_counter() - began)
+        pace.stepped()
         meter.count(steps=1, examples=size)
         total = schedule.total_steps(pace.plan, p.step)
         if p.step % (run.recipe.evaluate_every or total) == 0 or p.step >= total:
@@ -82,37 +81,98 @@ def fit(
             spent = time.perf_counter() - began
             pace.evaluated(spent)
             meter.count(evaluation_seconds=spent)
+            if not math.isfinite(line["validation_loss"] + line["train_loss"]):
+                loop.restore(*safe)
+                run = _rolled_back(loop, run, pace)
+                continue
             listener.evaluation(p.step, total, line["quality"], line["validation_loss"])
-            store.append_lines(run.path / store.METRICS, [line])
             stop = placement.agree(any(h.should_stop(p.curve, loop.tensors) for h in loop.hooks))
             if stop and not any(change.reason == "should_stop" for change in pace.plan):
                 last = min(total, p.step + max(1, round(COOL_DOWN * pace.plan[0].total_steps)))
                 run = pace.change(run, PlanChange(p.step, last, "should_stop"))
             safe = loop.snapshot()
-            if time.monotonic() - written > pacing.CHECKPOINT_SECONDS and p.step < total:
-                _checkpoint(loop, run, budget, placement, listener, safe)
-                written = time.monotonic()
-        if time.monotonic() - noted > SPENT_SECONDS:
-            store.write_spent(run.path, budget.elapsed())
-            noted = time.monotonic()
+            notes.looked(line, safe)
+        notes.ticked()
+    notes.ended(safe)
     run = replace(run, architecture=loop.architecture, curve=tuple(loop.progress.curve))
     return run, loop.best or loop.evaluation_weights()
 
 
-def _checkpoint(
-    loop: Loop,
-    run: Run,
-    budget: Budget,
-    placement: Placement,
-    listener: Listener,
-    snapshot: tuple[dict[str, torch.Tensor], dict[str, Any]],
-) -> None:
-    """Writes a checkpoint. A disk that is full costs the checkpoint, not the fit."""
-    try:
-        placement.save(*snapshot, run.path / store.CHECKPOINT)
-        store.write_spent(run.path, budget.elapsed())
-    except RunError as error:
-        listener.say(f"no checkpoint at step {loop.progress.step}: {error}")
+class Notes:
+    """What a fit writes while it goes on: checkpoints, the curve, the seconds used. A disk that
+    is full costs the notes and not the fit, which says so once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        loop: Loop,
+        budget: Budget,
+        meter: Meter,
+        placement: Placement,
+        listener: Listener,
+    ) -> None:
+        self.folder, self.loop, self.placement = folder, loop, placement
+        self.budget, self.meter, self.listener = budget, meter, listener
+        self.before = store.read_spent(folder).cost  # by processes that went before this one
+        self._written = self._ticked = self._began = time.monotonic()
+        self._told = False
+
+    def resumed(self) -> Snapshot:
+        """Puts the loop where a checkpoint left it, and returns where a rollback would go."""
+        checkpoint, safe = self.folder / store.CHECKPOINT, self.folder / store.SAFE
+        if checkpoint.exists():
+            self.loop.restore(*self.placement.load(checkpoint))
+            self.listener.say(f"resumed at step {self.loop.progress.step}")
+        self.meter.cost += self.before
+        self._write(
+            lambda: store.rewrite_lines(self.folder / store.METRICS, self.loop.progress.curve)
+        )
+        self._spent()
+        return self.placement.load(safe) if safe.exists() else self.loop.snapshot()
+
+    def looked(self, line: Plain, safe: Snapshot) -> None:
+        self._write(lambda: store.append_lines(self.folder / store.METRICS, [line]))
+        if time.monotonic() - self._written > pacing.CHECKPOINT_SECONDS:
+            self._checkpoint(safe)
+
+    def ticked(self) -> None:
+        """Notes the seconds used, so that they count even if the process is killed."""
+        if time.monotonic() - self._ticked > SPENT_SECONDS:
+            self._spent()
+
+    def stopped(self, safe: Snapshot) -> None:
+        """Saves where the loop is, and apart from it where a rollback would go."""
+        self._write(lambda: self.placement.save(*safe, self.folder / store.SAFE))
+        self._checkpoint(self.loop.snapshot(), keep_safe=True)
+
+    def ended(self, safe: Snapshot) -> None:
+        """A long fit is not repeated for a process killed while it exports."""
+        if time.monotonic() - self._began > pacing.CHECKPOINT_SECONDS:
+            self._checkpoint(safe)
+
+    def _checkpoint(self, snapshot: Snapshot, *, keep_safe: bool = False) -> None:
+        self._write(lambda: self.placement.save(*snapshot, self.folder / store.CHECKPOINT))
+        if not keep_safe:
+            (self.folder / store.SAFE).unlink(missing_ok=True)
+        self._spent()
+        self._written = time.monotonic()
+
+    def _spent(self) -> None:
+        cost = self.meter.cost + Cost(wall_seconds=time.monotonic() - self._began)
+        spent = store.Spent(self.budget.elapsed(), self.budget.seconds, cost)
+        self._write(lambda: store.write_spent(self.folder, spent))
+        self._ticked = time.monotonic()
+
+    def _write(self, work: Callable[[], None]) -> None:
+        if not self.placement.lead:
+            return
+        try:
+            work()
+        except RunError as error:
+            if not self._told:
+                step = self.loop.progress.step
+                self.listener.say(f"no checkpoint or note at step {step}: {error}")
+            self._told = True
 
 
 def _rolled_back(loop: Loop, run: Run, pace: pacing.Pace) -> Run:
@@ -126,8 +186,7 @@ def _rolled_back(loop: Loop, run: Run, pace: pacing.Pace) -> Run:
             f"rate was halved each time; look for NaN in the data, or begin with a smaller "
             f"--learning-rate than {run.recipe.learning_rate}"
         )
-    loop.progress.rollbacks += 1
-    total = schedule.total_steps(pace.plan, step)
+    total = pace.plan[-1].total_steps
     return pace.change(run, PlanChange(step, total, "loss not finite", rate_factor=0.5))
 
 

@@ -26,18 +26,31 @@ class Progress:
     step: int = 0
     epoch: int = 0
     offset: int = 0  # batches of the epoch that were taken
-    rollbacks: int = 0
     best_quality: float = -math.inf
     best_loss: float = math.inf
-    best_step: int = -1
     curve: list[dict[str, Any]] = field(default_factory=list)
-    state: dict[str, Any] = field(default_factory=dict)  # the hooks' numbers
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """The data on the device, made once and used by every trial and the fit."""
+
+    train: Feed
+    validation: Feed
+
+    @staticmethod
+    def of(run: Run, dataset: Dataset, placement: Placement) -> Feeds:
+        task = plugins.task(run.task)
+        facts, device = dataset.facts, placement.device
+        return Feeds(
+            task.feed(dataset.train, facts, device), task.feed(dataset.validation, facts, device)
+        )
 
 
 class Loop:
     """One fit in progress: model, optimizer, feeds and Progress."""
 
-    def __init__(self, run: Run, dataset: Dataset, placement: Placement) -> None:
+    def __init__(self, run: Run, feeds: Feeds, placement: Placement) -> None:
         recipe = run.recipe
         self.recipe, self.placement = recipe, placement
         self.task: Task = plugins.task(recipe.task)
@@ -45,11 +58,8 @@ class Loop:
             hook for hook in map(plugins.technique, recipe.hooks) if isinstance(hook, Hook)
         ]
         self.network: Network = self.task.network(recipe.network["kind"])
-        self.architecture = run.architecture or self.network.architecture(
-            recipe.network, dataset.facts
-        )
-        self.train: Feed = self.task.feed(dataset.train, dataset.facts, placement.device)
-        self.validation: Feed = self.task.feed(dataset.validation, dataset.facts, placement.device)
+        self.architecture = run.architecture or self.network.architecture(recipe.network, run.facts)
+        self.train, self.validation = feeds.train, feeds.validation
         seed_step(recipe.seed, -1, placement.device)
         model = self.network.build(self.architecture)
         for hook in self.hooks:
@@ -61,8 +71,10 @@ class Loop:
         self.tensors: dict[str, Any] = {}  # the hooks' tensors and numbers
         self.best: dict[str, torch.Tensor] = {}
         # Loss times labels, labels right, labels, since the beginning.
-        self.sums = torch.zeros(3, dtype=torch.float64, device=placement.device)
-        self.looked = torch.zeros(3, dtype=torch.float64)  # the sums at the last look
+        exact = torch.float32 if placement.device == "mps" else torch.float64  # MPS has no double
+        self.sums = torch.zeros(3, dtype=exact, device=placement.device)
+        self.looked = torch.zeros(3, dtype=exact)  # the sums at the last look
+        self.looked_at = 0  # examples of the validation split that a look takes
         self.classes = 0  # known after the first step
         self._order: Sequence[torch.Tensor] = ()
         self._order_epoch = -1
@@ -149,7 +161,7 @@ class Loop:
         self.raw.train()
         self.raw.load_state_dict(own)
         if (found.quality, -found.loss) > (p.best_quality, -p.best_loss):
-            p.best_quality, p.best_loss, p.best_step = found.quality, found.loss, p.step
+            p.best_quality, p.best_loss = found.quality, found.loss
             self.best = kept
         sums = self.sums.cpu().clone()
         loss_sum, right, labels = (float(x) for x in sums - self.looked)
@@ -157,12 +169,13 @@ class Loop:
         line = {
             "step": p.step,
             "epoch": round(p.epoch + p.offset / max(1, len(self._order)), 3),
-            "train_loss": loss_sum / max(1.0, labels),
-            "train_accuracy": right / max(1.0, labels),
+            "train_loss": self.placement.mean(loss_sum, labels),
+            "train_accuracy": self.placement.mean(right, labels),
             "quality": found.quality,
             "validation_loss": found.loss,
         }
         p.curve.append(line)
+        self.looked_at = found.examples
         return line
 
     # --- checkpoints ---
@@ -179,7 +192,8 @@ class Loop:
                 tensors[f"state.{name}"] = value.clone()
             else:
                 numbers[name] = value
-        values = {**vars(self.progress), "state": numbers, "curve": list(self.progress.curve)}
+        progress = {**vars(self.progress), "curve": list(self.progress.curve)}
+        values = {"progress": progress, "numbers": numbers}
         return tensors, values
 
     def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
@@ -194,7 +208,8 @@ class Loop:
         self.best = part("best.")
         self.sums = tensors["sums"].to(self.placement.device, copy=True)
         self.looked = tensors["looked"].clone()
-        self.progress = Progress(**{**values, "curve": list(values["curve"])})
-        self.tensors = {**part("state."), **values["state"]}
+        progress = values["progress"]
+        self.progress = Progress(**{**progress, "curve": list(progress["curve"])})
+        self.tensors = {**part("state."), **values["numbers"]}
         restore_state(self.steppers, part("optimizer."))
         self._order_epoch = -1

@@ -13,9 +13,8 @@ from torch.optim.sgd import sgd
 
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Hook, Network
-from shoestring.core.run import Recipe
+from shoestring.core.run import OPTIMIZERS, Recipe
 
-OPTIMIZERS = ("muon", "adamw", "adam", "sgd")
 MUON_RATE = 10.0  # times the learning rate of the rest: 0.1 beside AdamW's 0.01
 MUON_MOMENTUM = 0.6
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic of Jordan et al. 2024

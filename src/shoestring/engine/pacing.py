@@ -10,11 +10,11 @@ import torch
 
 from shoestring.core.budget import Budget
 from shoestring.core.listener import Listener
-from shoestring.core.protocols import Dataset, Placement
-from shoestring.core.run import PlanChange, Run
+from shoestring.core.protocols import Placement
+from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.engine import schedule, store
-from shoestring.engine.device import PRECISIONS, default_threads
-from shoestring.engine.loop import Loop
+from shoestring.engine.device import PRECISIONS, default_threads, wait
+from shoestring.engine.loop import Feeds, Loop
 
 # Between checkpoints on disk, at the least. Tests of killed processes want one at every look.
 CHECKPOINT_SECONDS = float(os.environ.get("SHOESTRING_CHECKPOINT_SECONDS", "10"))
@@ -23,113 +23,112 @@ TRIAL_SHARE = 0.02  # of the budget, for each precision tried
 TRIAL_SECONDS = 1.0  # and at most this long
 EVALUATION_SHARE = 0.04  # of a fit, spent on looking at the validation split
 MARGIN = 0.02  # of the fit's seconds, kept back against noise
-AFTER_SECONDS = 2.5  # export, and the process that grades: start, graphs, latency, card
-AFTER_EVALUATIONS = 4.0  # looks' worth of float32 passes over validation after the fit
+AFTER_SECONDS = 3.0  # export, the process that grades, latency, card, and this process' end
+AFTER_EVALUATIONS = 4.0  # passes over validation after the fit, in looks: float32 and the bundle
+TEST_EVALUATIONS = 3.0  # more of them where the recipe opens the test split, whose size is sealed
 MAX_EPOCHS = 300.0  # a budget that gives more gives the rest back: nothing is left to learn
 DEFAULT_EPOCHS = 10  # where neither steps nor epochs nor a budget was said
 FEW_STEPS = 50  # below it nothing much is learnt
 FASTER = 1.05  # by how much a lower precision must win
+WINDOW_SECONDS = 1.0  # over which the rate of a running fit is measured
+LONGER = 1.15  # by how much more must fit before the plan is lengthened
+LENGTHEN_UNTIL = 0.7  # of the progress; after it the rate is too low for more steps to pay
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What is known of the seconds of a look, and so of what comes after the fit."""
+
+    seconds: float = 0.0
+    passes: float = AFTER_EVALUATIONS  # over validation after the fit, in looks
+
+    def after(self) -> float:
+        """Seconds that the command needs once the fit has ended."""
+        return AFTER_SECONDS + self.passes * self.seconds
 
 
 def planned(
-    run: Run, dataset: Dataset, budget: Budget, placement: Placement, listener: Listener
-) -> Run:
-    """The run with precision, steps and evaluations decided and the plan's first line written.
+    run: Run, feeds: Feeds, budget: Budget, placement: Placement, listener: Listener
+) -> tuple[Run, Looks]:
+    """The run with precision, threads, steps and looks decided and the plan's first line written.
 
     Steps that were asked for are taken; epochs are counted in batches; a budget is divided by
     the rate of steps that are thrown away.
     """
-    recipe = run.recipe
-    asked_threads = recipe.threads
-    recipe = replace(recipe, threads=asked_threads or default_threads())
-    step_seconds = evaluation_seconds = 0.0
-    measured = recipe.precision is None or budget.seconds is not None
-    if measured:
+    recipe = replace(run.recipe, threads=run.recipe.threads or default_threads())
+    trial, looks = Trial(recipe.precision or "", recipe.threads or 1, 0.0), Looks()
+    if recipe.precision is None or budget.seconds is not None:
         listener.say("measuring the rate on throw-away steps")
-        trial = _fastest(replace(run, recipe=recipe), dataset, budget, placement, asked_threads)
-        loop, step_seconds = trial.loop, trial.step_seconds
+        trial = _fastest(run, feeds, budget, placement)
         recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
-        if budget.seconds is not None:
-            began = time.perf_counter()
-            loop.evaluate()
-            evaluation_seconds = time.perf_counter() - began
-    else:
-        loop = Loop(replace(run, recipe=recipe), dataset, placement)
-    per_epoch = len(loop.train.order(recipe.batch_size or 1, recipe.seed, 0))
+    if budget.seconds is not None:
+        looks = _timed_look(replace(run, recipe=recipe), feeds, placement)
+    per_epoch = len(feeds.train.order(recipe.batch_size or 1, recipe.seed, 0))
     asked = recipe.steps
     if asked is None and recipe.epochs is not None:
         asked = max(1, round(recipe.epochs * per_epoch))
     steps, reason = asked or DEFAULT_EPOCHS * per_epoch, "as asked"
-    looks = min(20.0, max(1.0, steps / per_epoch))  # one an epoch
     if asked is None:
         reason = f"{DEFAULT_EPOCHS} epochs, for want of a budget"
+    count = min(20.0, max(1.0, steps / per_epoch))  # one look an epoch
     if budget.seconds is not None:
-        left = fit_seconds(budget, evaluation_seconds)
-        looks = max(1.0, EVALUATION_SHARE * left / max(evaluation_seconds, 1e-3), left / 60)
-        looks = min(looks, 50.0)
-        affordable = int((left - looks * evaluation_seconds) * (1 - MARGIN) / step_seconds)
-        wanted, reason = (
-            (asked, "as asked")
-            if asked
-            else (
-                round(MAX_EPOCHS * per_epoch),
-                f"{MAX_EPOCHS:.0f} epochs are enough",
-            )
-        )
-        steps = min(wanted, affordable)
-        if affordable < wanted:
-            reason = f"{left:.1f} s for the fit at {1 / step_seconds:.1f} steps a second"
+        left = max(0.0, budget.remaining() - looks.after())
+        count = max(1.0, EVALUATION_SHARE * left / max(looks.seconds, 1e-3), left / 60)
+        count = min(count, 50.0)
+        affordable = int((left - count * looks.seconds) * (1 - MARGIN) / trial.step_seconds)
+        steps, reason = asked or round(MAX_EPOCHS * per_epoch), "as asked"
+        if affordable < steps:
+            steps = affordable
+            reason = f"{left:.1f} s for the fit at {1 / trial.step_seconds:.1f} steps a second"
+        elif asked is None:
+            reason = f"{MAX_EPOCHS:.0f} epochs are enough"
     steps = max(1, steps)
     if steps < FEW_STEPS and steps < (asked or FEW_STEPS):
         listener.say(
             f"the budget gives {steps} steps, {steps / per_epoch:.2f} of an epoch: expect little"
         )
-    every = recipe.evaluate_every or max(1, -(-steps // round(looks)))
+    every = recipe.evaluate_every or max(1, -(-steps // round(count)))
     recipe = replace(recipe, evaluate_every=every, plan=(PlanChange(0, steps, reason),))
-    return replace(run, recipe=recipe)
+    return replace(run, recipe=recipe), looks
+
+
+def _timed_look(run: Run, feeds: Feeds, placement: Placement) -> Looks:
+    """A look at validation by weights that are thrown away, timed."""
+    loop = Loop(run, feeds, placement)
+    began = time.perf_counter()
+    loop.evaluate()
+    seconds = time.perf_counter() - began
+    # A look may take a part of the split; what comes after the fit takes all of it.
+    passes = AFTER_EVALUATIONS * len(feeds.validation) / max(1, loop.looked_at)
+    return Looks(seconds, passes + (TEST_EVALUATIONS if run.recipe.open_test else 0.0))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What some steps that are thrown away showed."""
+    """What some steps that were thrown away showed."""
 
-    loop: Loop
     precision: str
     threads: int
     step_seconds: float
 
 
-def _fastest(
-    run: Run, dataset: Dataset, budget: Budget, placement: Placement, threads: int | None
-) -> Trial:
+def _fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Trial:
     """The fastest precision, and one thread where that is faster still: beside other work, threads
     that wait for each other at every operation can be many times slower than one."""
 
     def tried(precision: str, threads: int) -> Trial:
         torch.set_num_threads(threads)
-        loop = Loop(run.with_recipe(precision=precision, threads=threads), dataset, placement)
-        return Trial(loop, precision, threads, seconds_a_step(loop, budget))
+        loop = Loop(run.with_recipe(precision=precision, threads=threads), feeds, placement)
+        return Trial(precision, threads, seconds_a_step(loop, budget))
 
-    all_threads = run.recipe.threads or 1
-    if run.recipe.precision is not None:
-        best = tried(run.recipe.precision, all_threads)
-    else:
-        trials = [tried(precision, all_threads) for precision in PRECISIONS]
-        best = min(
-            trials, key=lambda t: t.step_seconds * (1 if t.precision == "float32" else FASTER)
-        )
-    if threads is None and all_threads > 1 and placement.device == "cpu":
-        single = tried(best.precision, 1)
-        if single.step_seconds < best.step_seconds:
-            best = single
+    threads = run.recipe.threads or default_threads()
+    precisions = (run.recipe.precision,) if run.recipe.precision else PRECISIONS
+    trials = [tried(precision, threads) for precision in precisions]
+    best = min(trials, key=lambda t: t.step_seconds * (1 if t.precision == "float32" else FASTER))
+    if run.recipe.threads is None and threads > 1 and placement.device == "cpu":
+        best = min(best, tried(best.precision, 1), key=lambda t: t.step_seconds)
     torch.set_num_threads(best.threads)
     return best
-
-
-def fit_seconds(budget: Budget, evaluation_seconds: float) -> float:
-    """What of the budget's rest the fit may use; the rest is for what comes after it."""
-    after = AFTER_SECONDS + AFTER_EVALUATIONS * evaluation_seconds
-    return max(0.0, budget.remaining() - after)
 
 
 def seconds_a_step(loop: Loop, budget: Budget) -> float:
@@ -140,64 +139,93 @@ def seconds_a_step(loop: Loop, budget: Budget) -> float:
         loop.step(0.0, 0.0)
         if time.perf_counter() - began > limit:
             break
-    _wait(loop.placement.device)
+    wait(loop.placement.device)
     began, steps = time.perf_counter(), 0
     while steps < 1 or time.perf_counter() - began < limit:
         loop.step(0.0, 0.0)
         steps += 1
-    _wait(loop.placement.device)
+    wait(loop.placement.device)
     return (time.perf_counter() - began) / steps
 
 
 class Pace:
-    """Watches the clock during a fit and shortens the plan, in writing, before it would overrun."""
+    """Watches the clock during a fit and changes the plan, in writing and before it takes effect,
+    where the present rate would overrun the budget, or would leave much of it unused."""
 
-    def __init__(self, run: Run, budget: Budget) -> None:
+    def __init__(self, run: Run, budget: Budget, looks: Looks, device: str) -> None:
         self.plan = run.recipe.plan
-        self._budget = budget
+        self._recipe: Recipe = run.recipe
+        self._budget, self._looks, self._device = budget, looks, device
         self._step_seconds = 0.0
-        self._evaluation_seconds = 0.0
         self._every = run.recipe.evaluate_every or 0
-        self._checked = time.monotonic()
+        self._began, self._steps, self._overruns = time.monotonic(), 0, 0
 
-    def stepped(self, seconds: float) -> None:
-        """Notes the seconds of a step: a mean that forgets over about 30 steps."""
-        old = self._step_seconds or seconds
-        self._step_seconds = old + (seconds - old) / 30
+    def stepped(self) -> None:
+        """Counts a step; once a window has passed, the rate is what that window showed."""
+        self._steps += 1
+        seconds = time.monotonic() - self._began
+        if seconds >= self._window() and self._steps > TRIAL_STEPS:
+            wait(self._device)
+            self._step_seconds = (time.monotonic() - self._began) / self._steps
+            self._restart()
 
     def evaluated(self, seconds: float) -> None:
-        self._evaluation_seconds = seconds
+        """Notes a look, whose seconds are no step's."""
+        self._looks = replace(self._looks, seconds=seconds)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._began, self._steps = time.monotonic(), 0
+
+    def _window(self) -> float:
+        return min(WINDOW_SECONDS, max(0.05, self._budget.remaining() / 10))
 
     def seconds_left(self, step: int) -> float:
         """What the rest of the fit will take at the present rate."""
-        left = schedule.total_steps(self.plan, step) - step
+        left = self.plan[-1].total_steps - step
         looks = -(-left // self._every) if self._every else 0
-        return left * self._step_seconds + looks * self._evaluation_seconds
+        return left * self._step_seconds + looks * self._looks.seconds
 
     def kept(self, run: Run, step: int) -> Run:
-        """The run, with a shorter plan where the present rate would overrun the budget."""
-        if self._budget.seconds is None or self._step_seconds == 0.0:
+        """The run, with a changed plan where the clock asks for one. A record that reaches beyond
+        this step is replayed first."""
+        fresh = self._steps == 0 and self._step_seconds > 0.0
+        if self._budget.seconds is None or not fresh or step < self.plan[-1].at_step:
             return run
-        now = time.monotonic()
-        if now - self._checked < 0.5 and self._budget.remaining() > 2 * self._step_seconds:
+        left = self._budget.remaining() - self._looks.after()
+        rest = self.plan[-1].total_steps - step
+        affordable = max(1, int(left / self._whole_step_seconds()))
+        if self.seconds_left(step) > left:
+            # One slow window may be a hiccup; two are a slower machine. Near the end none is idle.
+            self._overruns += 1
+            if (self._overruns < 2 and left > 3 * WINDOW_SECONDS) or affordable >= rest:
+                return run
+        elif not self._may_lengthen(step) or affordable < LONGER * rest:
+            self._overruns = 0
             return run
-        self._checked = now
-        left = fit_seconds(self._budget, self._evaluation_seconds)
-        if self.seconds_left(step) <= left:
+        self._overruns = 0
+        last = step + min(affordable, self._most(step) if affordable > rest else rest)
+        if last == self.plan[-1].total_steps:
             return run
-        looks = left / max(1e-9, self._every * self._step_seconds + self._evaluation_seconds)
-        affordable = (left - min(looks, 1.0) * self._evaluation_seconds) / self._step_seconds
-        rest = schedule.total_steps(self.plan, step) - step
-        last = step + max(1, min(rest, int(affordable * self._pure())))
-        if last >= step + rest:
-            return run
-        reason = f"{left:.1f} s left at {1 / self._step_seconds:.1f} steps a second"
-        return self.change(run, PlanChange(step, last, reason))
+        rate = f"{max(0.0, left):.1f} s left at {1 / self._step_seconds:.1f} steps a second"
+        return self.change(run, PlanChange(step, last, rate))
 
-    def _pure(self) -> float:
-        """The share of a fit's seconds that goes into steps, the rest into looks."""
-        steps = self._every * self._step_seconds
-        return steps / (steps + self._evaluation_seconds) if steps else 1.0
+    def _whole_step_seconds(self) -> float:
+        """Of a step with its part of a look, and the margin."""
+        part = self._looks.seconds / self._every if self._every else 0.0
+        return (self._step_seconds + part) * (1 + MARGIN)
+
+    def _may_lengthen(self, step: int) -> bool:
+        """Only a plan that the clock made, and only while the rate is still high."""
+        by_clock = self._recipe.steps is None and self._recipe.epochs is None
+        ended = any(change.reason == "should_stop" for change in self.plan)
+        enough = "are enough" in self.plan[0].reason
+        early = schedule.progress(self.plan, step) < LENGTHEN_UNTIL
+        return by_clock and early and not ended and not enough
+
+    def _most(self, step: int) -> int:
+        """Steps that a plan is lengthened by at most: three times what is left."""
+        return 3 * (self.plan[-1].total_steps - step)
 
     def change(self, run: Run, change: PlanChange) -> Run:
         """Writes a change of the plan down, and only then lets it take effect."""
@@ -206,10 +234,3 @@ class Pace:
         store.write_started(run)
         self.plan = plan
         return run
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device == "mps":
-        torch.mps.synchronize()

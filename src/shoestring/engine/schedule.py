@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from math import cos, pi
 
 from shoestring.core.errors import UserError
-from shoestring.core.run import PlanChange
+from shoestring.core.run import SCHEDULES, PlanChange
 
-SHAPES = ("one_cycle", "cosine", "linear", "constant")
 WARM_UP = 0.2  # of the fit; 0.1 and 0.2 differ by less than seed noise on MNIST
 
 
@@ -45,8 +44,8 @@ def shape(name: str, progress: float) -> float:
     hard to beat (Smith 2018; Li et al. 2020, "Budgeted training"); `cosine` climbs linearly and
     falls along a half cosine (Loshchilov & Hutter 2017); `linear` only falls; `constant` stays.
     """
-    if name not in SHAPES:
-        raise UserError(f"there is no schedule {name!r}; there are: {', '.join(SHAPES)}")
+    if name not in SCHEDULES:
+        raise UserError(f"there is no schedule {name!r}; there are: {', '.join(SCHEDULES)}")
     if name == "constant":
         return 1.0
     if name == "linear":
@@ -56,8 +55,4 @@ def shape(name: str, progress: float) -> float:
     left = (1 - progress) / (1 - WARM_UP)
     if name == "one_cycle":
         return left
-    if name == "cosine":
-        return 0.5 - 0.5 * cos(pi * left)
-    raise UserError(
-        f"there is no schedule {name!r}; there are: one_cycle, cosine, linear, constant"
-    )
+    return 0.5 - 0.5 * cos(pi * left)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from shoestring import plugins
 from shoestring.bundle import grade
 from shoestring.core.budget import Budget, Cost
+from shoestring.core.errors import Interrupted
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Run
 from shoestring.engine import measure, store
 from shoestring.engine.apply import noted
+from shoestring.engine.interrupt import Interrupt
 
 if TYPE_CHECKING:
     import torch
@@ -50,17 +52,20 @@ def sealed(
     dataset: Dataset,
     budget: Budget,
     fit_cost: Cost,
-    listener: Listener,
+    interrupt: Interrupt,
 ) -> Run:
-    """The run with weights on disk, a bundle that agrees with them, and scores read off it."""
+    """The run with weights on disk, a bundle that agrees with them, and scores read off it. Raises
+    Interrupted between two of these where somebody asked."""
     from shoestring.engine.export import export_run
 
     model = _model(run, weights)
     store.save_tensors(run.path / store.WEIGHTS, model.state_dict(), {})
+    _go_on(run, interrupt)
     with budget.meter() as export_meter:
         bundle = run.path / store.BUNDLE
         store.remove(bundle)
         agreement = export_run(run, model, dataset.validation, bundle)
+    _go_on(run, interrupt)
     with budget.meter() as grade_meter:
         scores = measure.measure(
             bundle,
@@ -81,17 +86,26 @@ def sealed(
     return noted(run, "grade", cost=grade_meter.cost)
 
 
+def _go_on(run: Run, interrupt: Interrupt) -> None:
+    if interrupt.asked:
+        raise Interrupted(
+            f"stopped after the fit, before the bundle was ready; "
+            f"go on with: shoestring train --resume {run.path}"
+        )
+
+
 def _latency(budget: Budget) -> float:
     """Seconds that may go into timing the bundle: less where the budget is nearly spent."""
     return max(0.1, min(1.0, budget.remaining() / 6))
 
 
-def opened(run: Run, listener: Listener) -> Run:
+def opened(run: Run, budget: Budget, listener: Listener) -> Run:
     """Opens the test split of the recipe once, on the bundle, and writes it down."""
     job = grade.Job(
         bundle=str((run.path / store.BUNDLE).resolve()), recipe=to_plain(run.recipe), split="test"
     )
-    scores = measure.run_job(job, TEST_SECONDS)
+    with budget.meter() as meter:
+        scores = measure.run_job(job, TEST_SECONDS)
     measure.record_opening(run.path, run.recipe.source, scores)
     listener.say(f"test {scores.metric} {scores.quality:.4f} on {scores.examples} examples")
-    return noted(run, "test opened", after=scores)
+    return noted(run, "test opened", cost=meter.cost, after=scores)

@@ -8,10 +8,11 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core.budget import Cost
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 RUN, RECIPE, WEIGHTS = "run.json", "recipe.toml", "model.safetensors"
 METRICS, OUTCOMES, BUNDLE, OPENINGS = "metrics.jsonl", "outcomes.npz", "bundle", "openings.jsonl"
+SAFE = "safe.safetensors"  # where a rollback goes, of a run stopped between two looks
 CHECKPOINT, STARTED, SPENT = (
     "checkpoint.safetensors",
     "started.json",
@@ -57,22 +59,33 @@ def write_finished(run: Run) -> Run:
     """Writes run.json last: with it the folder is finished, and what only a resume needs goes."""
     write_atomically(run.path / RECIPE, recipe_toml(run.recipe))
     write_atomically(run.path / RUN, _json(to_plain(replace(run, path=Path(".")))))
-    for name in (CHECKPOINT, STARTED, SPENT):
+    for name in (CHECKPOINT, SAFE, STARTED, SPENT):
         (run.path / name).unlink(missing_ok=True)
+    for left in run.path.glob(".*"):  # by processes that were killed while they wrote
+        remove(left)
     return run
 
 
-def write_spent(folder: Path, seconds: float) -> None:
-    """The seconds used so far: what a resume starts its budget's clock with."""
-    write_atomically(folder / SPENT, json.dumps({"seconds": seconds}))
+@dataclass(frozen=True)
+class Spent:
+    """What an unfinished run has used, and the limit that it runs under."""
+
+    seconds: float = 0.0
+    limit_seconds: float | None = None
+    cost: Cost = Cost()  # of its fit
 
 
-def read_spent(folder: Path) -> float:
-    """Seconds used before, 0 where none were noted."""
+def write_spent(folder: Path, spent: Spent) -> None:
+    write_atomically(folder / SPENT, json.dumps(to_plain(spent)))
+
+
+def read_spent(folder: Path) -> Spent:
+    """Nothing used and no limit where none was noted, or the note cannot be read."""
     try:
-        return float(json.loads((folder / SPENT).read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+        plain = json.loads((folder / SPENT).read_text(encoding="utf-8"))
+        return from_plain(Spent, plain, SPENT)
+    except (OSError, ValueError, UserError):
+        return Spent()
 
 
 def read(path: str | os.PathLike[str]) -> Run:
@@ -87,6 +100,13 @@ def read(path: str | os.PathLike[str]) -> Run:
             )
         raise RunError(f"{folder} is not a run: it has no {RUN}")
     return _read(folder, RUN)
+
+
+def begun(folder: Path) -> bool:
+    """Whether a fit has planned its first step there, so that there is something to resume."""
+    if (folder / RUN).exists():
+        return True
+    return (folder / STARTED).exists() and bool(_read(folder, STARTED).recipe.plan)
 
 
 def read_started(path: str | os.PathLike[str]) -> Run:
@@ -174,8 +194,12 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def append_lines(path: Path, lines: Iterable[Plain]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(to_plain(line)) + "\n" for line in lines)
+    """Raises RunError when the disk is full or the folder cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(to_plain(line)) + "\n" for line in lines)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def rewrite_lines(path: Path, lines: Iterable[Plain]) -> None:

@@ -37,8 +37,8 @@ def folder_of(root: Path, counts: dict[str, int], start: int = 0, **options: obj
     return root
 
 
-def loaded(source: Path | str, seed: int = 0, **options: object) -> ImageDataset:
-    return load(str(source), ImageOptions(**options), seed, silent)  # type: ignore[arg-type]  # by name
+def loaded(source: Path | str, **options: object) -> ImageDataset:
+    return load(str(source), ImageOptions(**options), silent)  # type: ignore[arg-type]  # by name
 
 
 def loaded_for(source: Path | str, dataset: ImageDataset, **options: object) -> ImageExamples:

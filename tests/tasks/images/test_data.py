@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoestring.core.errors import DataError, UserError
-from shoestring.tasks.images import sources
 from shoestring.tasks.images.data import recognizes
+from shoestring.tasks.images.reading import inputs, sources
 from tests.tasks.images.drawn import (
     folder_of,
     kinds,
@@ -100,7 +100,7 @@ def test_broken_files_are_listed_each_with_its_reason(tmp_path: Path) -> None:
 def test_heic_without_its_package_is_a_finding_with_the_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shoestring.tasks.images import pixels
+    from shoestring.tasks.images.reading import pixels
 
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     pixels._heic_formats.cache_clear()
@@ -237,13 +237,24 @@ def test_fewer_training_pictures_are_nested_and_leave_the_rest_as_it_is(tmp_path
     assert len({d.fingerprint for d in (whole, half, tenth, five)}) == 4
 
 
+def test_all_that_is_drawn_of_a_source_hangs_on_the_split_seed(tmp_path: Path) -> None:
+    folder_of(tmp_path / "train", {"a": 20, "b": 20})
+    folder_of(tmp_path / "val", {"a": 3, "b": 3}, start=50)
+    for options in ({"per_class": 5}, {"train_share": 0.5}, {"fold": "0/4"}, {"test_share": 0.3}):
+        first, again, other = (loaded(tmp_path, split_seed=s, **options) for s in (0, 0, 1))
+        assert first.train.names == again.train.names
+        assert first.train.names != other.train.names, options
+    findings = loaded(tmp_path, split_seed=3, test_share=0.3).findings
+    assert any("as test (split_seed 3, " in f.message for f in findings)
+
+
 def test_the_fingerprint_hangs_on_contents_and_splits_not_on_paths_or_times(
     tmp_path: Path,
 ) -> None:
     one = folder_of(tmp_path / "one", {"a": 12, "b": 12})
     shutil.copytree(one, tmp_path / "two", copy_function=shutil.copyfile)
     assert loaded(one).fingerprint == loaded(tmp_path / "two").fingerprint
-    assert loaded(one).fingerprint != loaded(one, seed=1).fingerprint
+    assert loaded(one).fingerprint != loaded(one, split_seed=1).fingerprint
     (one / "a").rename(one / "c")
     assert loaded(one).fingerprint != loaded(tmp_path / "two").fingerprint
     save(tmp_path / "two" / "a" / "3.png", 77)
@@ -320,18 +331,45 @@ def test_grading_takes_the_split_that_is_named_or_the_last_there_is(tmp_path: Pa
 def test_grading_counts_what_cannot_be_graded(tmp_path: Path) -> None:
     dataset = loaded(folder_of(tmp_path / "d", {"a": 6, "b": 6}))
     folder_of(tmp_path / "new", {"a": 3, "b": 3}, start=50)
-    save(tmp_path / "new" / "a" / "large.png", 80, side=17)
     (tmp_path / "new" / "b" / "zero.png").write_bytes(b"")
     examples = loaded_for(tmp_path / "new", dataset)
     assert len(examples) == 6
-    assert kinds(examples) == {"broken": 1, "other size": 1}
-    assert "17 x 17 pixels where the bundle takes 16 x 16" in examples.findings[1].examples[0]
-    with pytest.raises(DataError, match="2 pictures cannot be read"):
+    assert kinds(examples) == {"broken": 1}
+    with pytest.raises(DataError, match="1 picture cannot be read"):
         loaded_for(tmp_path / "new", dataset, on_bad="stop")
     for path in (tmp_path / "new").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="holds no picture that can be read"):
         loaded_for(tmp_path / "new", dataset)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_of_another_size_is_graded_on_the_pixels_that_predict_answers(
+    tmp_path: Path, mode: str
+) -> None:
+    dataset = loaded(folder_of(tmp_path / "d", {"a": 6, "b": 6}, mode=mode))
+    assert dataset.facts["resize"] is False
+    height, width = dataset.facts["size"]
+    folder_of(tmp_path / "new", {"a": 2, "b": 2}, start=50)
+    save(tmp_path / "new" / "a" / "wide.png", 80, side=17, width=40)
+    save(tmp_path / "new" / "b" / "dot.png", 81, side=1)
+    examples = loaded_for(tmp_path / "new", dataset)
+    (finding,) = examples.findings
+    assert (finding.kind, finding.count, finding.dropped) == ("other size", 2, 0)
+    assert finding.examples == ("a/wide.png: 40 x 17", "b/dot.png: 1 x 1")
+    assert len(examples) == 6
+    for name, graded in zip(examples.names, examples.pixels(), strict=True):
+        picture = inputs.pixels(tmp_path / "new" / name, dataset.facts["channels"])
+        if picture.shape[:2] != (height, width):
+            picture = inputs.resized(picture, (height, width))
+        assert np.array_equal(graded, picture)
+    arrays = np.stack([np.asarray(noise(i, 20)) for i in range(4)])
+    np.savez(tmp_path / "new.npz", x=arrays, y=np.array(["a", "b"] * 2))
+    from_arrays = loaded_for(tmp_path / "new.npz", dataset)
+    assert kinds(from_arrays) == {"other size": 4}
+    for array, graded in zip(arrays, from_arrays.pixels(), strict=True):
+        picture = inputs.pixels(array, dataset.facts["channels"])
+        assert np.array_equal(graded, inputs.resized(picture, (height, width)))
 
 
 def test_a_split_is_no_source_of_training(tmp_path: Path) -> None:
@@ -374,7 +412,7 @@ def test_loading_needs_no_torch(tmp_path: Path) -> None:
         "from shoestring.core.protocols import silent\n"
         "from shoestring.tasks.images.data import load, load_for\n"
         "from shoestring.tasks.images.options import ImageOptions\n"
-        f"one = load({str(tmp_path)!r}, ImageOptions(size=16), 0, silent)\n"
+        f"one = load({str(tmp_path)!r}, ImageOptions(size=16), silent)\n"
         f"two = load_for({str(tmp_path)!r}, one.facts, ImageOptions(), silent)\n"
         "print(len(one.train), len(two), one.fingerprint)\n"
     )

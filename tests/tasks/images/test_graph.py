@@ -222,7 +222,7 @@ def test_many_names_stay_different() -> None:
 
 
 def test_a_resize_stands_in_front_where_pictures_differ_in_size() -> None:
-    from shoestring.tasks.images.preprocess import Resizer, resize_graph
+    from shoestring.tasks.images.reading.preprocess import Resizer, resize_graph
 
     torch.manual_seed(0)
     model = settled(nn.Sequential(*NETWORKS["padded"]))

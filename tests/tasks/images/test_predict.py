@@ -11,8 +11,10 @@ from PIL import Image
 
 from shoestring.bundle import bundle
 from shoestring.core.errors import BundleError
+from shoestring.core.protocols import silent
 from shoestring.tasks.images import predict as predicting
-from shoestring.tasks.images.options import AnswerOptions
+from shoestring.tasks.images.data import load_for
+from shoestring.tasks.images.options import AnswerOptions, ImageOptions
 from tests.bundle.making import LABELS, made, pictures
 
 RANDOM = np.random.default_rng(0)
@@ -229,9 +231,27 @@ def test_outcomes_hold_every_example_in_its_place(grey: bundle.Bundle) -> None:
         row = outcomes["probabilities"][k]
         assert LABELS[int(row.argmax())] == answer["label"]
         assert float(row.max()) == pytest.approx(answer["probability"], abs=1e-5)
-    assert outcomes["labels"] is not None
+    answers = outcomes["probabilities"].argmax(axis=1)
+    assert outcomes["right"].dtype == np.bool_
+    assert np.array_equal(outcomes["right"], answers == outcomes["labels"])
     assert seen[0] == (0, 300)
     assert seen[-1] == (300, 300)
+
+
+def test_evaluate_grades_a_picture_of_another_size_on_the_answer_that_predict_gives(
+    grey: bundle.Bundle, tmp_path: Path
+) -> None:
+    for number, (label, shape) in enumerate(zip(LABELS, [(8, 8), (31, 17), (5, 9)], strict=True)):
+        (tmp_path / label).mkdir()
+        picture = RANDOM.integers(0, 256, (*shape, 3) if number == 1 else shape, dtype=np.uint8)
+        (tmp_path / label / "1.png").write_bytes(png(picture))
+    graded = load_for(str(tmp_path), grey.predictor.facts, ImageOptions(), silent)
+    probabilities = grey.predictor.outcomes(graded, silent)["probabilities"]
+    assert len(probabilities) == 3
+    for name, row in zip(graded.names, probabilities, strict=True):
+        (answer,) = grey.predict(tmp_path / name)
+        assert answer["label"] == LABELS[int(row.argmax())]
+        assert answer["probability"] == pytest.approx(float(row.max()), abs=1e-6)
 
 
 def test_golden_vectors_take_the_inputs_of_an_older_bundle(grey: bundle.Bundle) -> None:

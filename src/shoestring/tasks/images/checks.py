@@ -17,9 +17,9 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding
 from shoestring.data import cache, duplicates
 from shoestring.data.names import SPLITS, printable
-from shoestring.tasks.images.pictures import FORM, Pictures
-from shoestring.tasks.images.reader import BROKEN, OTHER_SIZE, READ
-from shoestring.tasks.images.sources import Source
+from shoestring.tasks.images.reading.pictures import FORM, Pictures
+from shoestring.tasks.images.reading.reader import READ
+from shoestring.tasks.images.reading.sources import Source
 
 IMBALANCE = 5.0  # largest class over smallest from which it is worth a line
 ALIKE = 0.98  # correlation of two pictures' pixels from which they are near duplicates
@@ -34,36 +34,41 @@ Mask = NDArray[np.bool_]
 
 def broken(source: Source, pictures: Pictures, on_bad: str) -> list[Finding]:
     """Files that could not be read, each with its reason; DataError where they are to stop."""
-    status = pictures.records["status"]
-    bad = np.flatnonzero(status != READ)
+    bad = np.flatnonzero(pictures.records["status"] != READ)
     if not len(bad):
         return []
-    reasons = []
-    for i in bad[:_SHOWN_BROKEN].tolist():
-        reason = pictures.reasons.get(i, "not read")
-        if status[i] == OTHER_SIZE:
-            record, plan = pictures.records[i], pictures.plan
-            reason = (
-                f"{record['width']} x {record['height']} pixels where the bundle takes "
-                f"{plan.width} x {plan.height} only"
-            )
-        reasons.append(f"{printable(source.names[i])}: {printable(reason)}")
+    reasons = [
+        f"{printable(source.names[i])}: {printable(pictures.reasons.get(i, 'not read'))}"
+        for i in bad[:_SHOWN_BROKEN].tolist()
+    ]
     if on_bad == "stop":
         raise DataError(
             f"{_pictures(len(bad))} cannot be read, the first is {reasons[0]}; "
             f"with on_bad=skip they are left out and counted"
         )
-    findings = []
-    for code, kind, what in (
-        (BROKEN, "broken", "could not be read and were left out"),
-        (OTHER_SIZE, "other size", "are not of the size the bundle takes and were left out"),
-    ):
-        of_kind = [r for r, i in zip(reasons, bad.tolist(), strict=False) if status[i] == code]
-        count = int((status == code).sum())
-        if count:
-            message = f"{_pictures(count)} {what}"
-            findings.append(Finding(kind, count, message, tuple(of_kind), dropped=count))
-    return findings
+    message = f"{_pictures(len(bad))} could not be read and were left out"
+    return [Finding("broken", len(bad), message, tuple(reasons), dropped=len(bad))]
+
+
+def resized(source: Source, pictures: Pictures) -> list[Finding]:
+    """Pictures of another size than all that the model was trained on; graded as predict
+    answers them."""
+    records, plan = pictures.records, pictures.plan
+    if not plan.by_pillow:
+        return []
+    other = (records["height"] != plan.height) | (records["width"] != plan.width)
+    at = np.flatnonzero(other & (records["status"] == READ))
+    if not len(at):
+        return []
+    shown = [
+        f"{printable(source.names[i])}: {records[i]['width']} x {records[i]['height']}"
+        for i in at[:_SHOWN].tolist()
+    ]
+    message = (
+        f"{_pictures(len(at))} resized to the {plan.width} x {plan.height} pixels that the bundle "
+        f"takes; it was trained on pictures of that size only"
+    )
+    return [Finding("other size", len(at), message, tuple(shown))]
 
 
 def misnamed(source: Source, pictures: Pictures) -> list[Finding]:

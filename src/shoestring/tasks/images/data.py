@@ -12,13 +12,14 @@ from shoestring.core.errors import DataError
 from shoestring.core.protocols import Progress
 from shoestring.core.receipt import Finding, Plain
 from shoestring.data.names import SPLITS, printable
-from shoestring.tasks.images import checks, sources
+from shoestring.tasks.images import checks
 from shoestring.tasks.images.examples import ImageExamples
 from shoestring.tasks.images.options import ImageOptions
-from shoestring.tasks.images.pictures import Pictures, Wish, gather, readable
-from shoestring.tasks.images.reader import Plan
+from shoestring.tasks.images.reading import sources
+from shoestring.tasks.images.reading.pictures import Pictures, Wish, gather, readable
+from shoestring.tasks.images.reading.reader import Plan
+from shoestring.tasks.images.reading.sources import Source, recognizes
 from shoestring.tasks.images.sides import TEST, TRAIN, VALIDATION, Sides, check_classes
-from shoestring.tasks.images.sources import Source, recognizes
 
 __all__ = ["ImageDataset", "ImageExamples", "load", "load_for", "recognizes"]
 
@@ -61,7 +62,7 @@ class ImageDataset:
         return self._splits[TEST]
 
 
-def load(source: str, options: ImageOptions, seed: int, progress: Progress) -> ImageDataset:
+def load(source: str, options: ImageOptions, progress: Progress) -> ImageDataset:
     """Reads, checks, splits and caches. Raises DataError where the data cannot be trained on."""
     name, split = sources.with_split(source)
     if split is not None:
@@ -76,7 +77,7 @@ def load(source: str, options: ImageOptions, seed: int, progress: Progress) -> I
     findings += checks.conflicts(listed, pictures, good)
     findings += checks.repeats(listed, pictures, good)
     hashes = np.ascontiguousarray(pictures.records["content"])
-    sides = Sides(listed, labels, hashes, good, options, seed)
+    sides = Sides(listed, labels, hashes, good, options)
     sides.assign()
     findings += sides.findings + check_classes(sides, names)
     findings += checks.near_duplicates(listed, pictures, sides.sides)
@@ -98,10 +99,12 @@ def load_for(source: str, facts: Plain, options: ImageOptions, progress: Progres
     listed = sources.read(name, progress)
     chosen, split = _chosen(listed, split)
     height, width = facts["size"]
-    plan = Plan(height, width, facts["channels"], facts["resize"])
+    resize = bool(facts["resize"])
+    plan = Plan(height, width, facts["channels"], resize, by_pillow=not resize)
     pictures = gather(listed, Wish(plan=plan), progress)
     good = readable(pictures)
-    findings = checks.broken(_only(listed, chosen), _rows(pictures, chosen), options.on_bad)
+    read, seen = _only(listed, chosen), _rows(pictures, chosen)
+    findings = checks.broken(read, seen, options.on_bad) + checks.resized(read, seen)
     rows = np.flatnonzero(good & chosen)
     if not len(rows):
         raise DataError(f"{printable(source)} holds no picture that can be read")

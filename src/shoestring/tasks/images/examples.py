@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shoestring.core.receipt import Finding
 from shoestring.data import cache
-from shoestring.tasks.images.pictures import Pictures
+from shoestring.tasks.images.reading.pictures import Pictures
 
 _GATHER_BYTES = 2 << 30  # a split whose rows are scattered is gathered in memory up to this
 _BLOCK = 1024

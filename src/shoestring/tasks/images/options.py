@@ -19,6 +19,7 @@ class ImageOptions:
     validation_share: float = 0.1  # of train, where no validation split is given; at most 5,000
     test_share: float | None = None  # None: 0.1 where none is given and there are 1,000 pictures
     fold: str | None = None  # "0/5": the first of five parts is the test split
+    split_seed: int = 0  # of the splits that are made here; never the training's
 
     def __post_init__(self) -> None:
         if self.size is not None and not 8 <= self.size <= 1024:

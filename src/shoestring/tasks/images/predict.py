@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from shoestring.core.errors import BundleError, UserError
 from shoestring.core.protocols import Examples, Outcomes, Progress
 from shoestring.core.receipt import Plain
-from shoestring.tasks.images import inputs as given
 from shoestring.tasks.images.options import AnswerOptions
-from shoestring.tasks.images.scores import scores
+from shoestring.tasks.images.reading import inputs as given
+from shoestring.tasks.images.scores import right, scores
 
 if TYPE_CHECKING:
     from shoestring.tasks.images.data import ImageExamples
@@ -28,6 +28,7 @@ __all__ = ["ImagePredictor", "scores"]  # what the task asks this module for
 
 GRAPH = "model.onnx"
 _OUTPUTS = ["probabilities"]
+_LARGEST_SIDE = 1 << 12  # pixels, of what a bundle may say that its network reads
 _BATCH = 64  # pictures of equal shape that are answered at once, at most
 _PENDING_BYTES = 64 << 20  # of decoded pictures that wait for a batch to fill
 T = TypeVar("T")
@@ -75,7 +76,8 @@ class ImagePredictor:
         yield from self._answered(waiting, options)
 
     def outcomes(self, examples: Examples, progress: Progress) -> Outcomes:
-        """hashes (B,) uint64, labels (B,) int64, probabilities (B, K) float32."""
+        """hashes (B,) uint64, labels (B,) int64, probabilities (B, K) float32, and right (B,)
+        bool: what accuracy is the mean of."""
         pictures = cast("ImageExamples", examples)  # a task gets its own back
         count = len(pictures)
         probabilities_BK = np.zeros((count, len(self._labels)), np.float32)
@@ -86,10 +88,12 @@ class ImagePredictor:
             probabilities_BK[positions] = self.probabilities(pixels_BHWC)
             done += len(positions)
             progress("answering", done, count)
+        labels_B = np.asarray(pictures.labels)
         return {
             "hashes": np.asarray(pictures.hashes),
-            "labels": np.asarray(pictures.labels),
+            "labels": labels_B,
             "probabilities": probabilities_BK,
+            "right": right(labels_B, probabilities_BK),
         }
 
     def probabilities(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -207,9 +211,12 @@ def _checked(facts: Plain) -> Plain:
     if (
         not isinstance(size, list)
         or len(size) != 2
-        or not all(isinstance(side, int) and 0 < side <= 1 << 14 for side in size)
+        or not all(isinstance(side, int) and 0 < side <= _LARGEST_SIDE for side in size)
     ):
-        raise BundleError(f"the bundle's facts have a size of {size!r}, not [height, width]")
+        raise BundleError(
+            f"the bundle's facts have a size of {size!r}, not [height, width], each of 1 to "
+            f"{_LARGEST_SIDE}"
+        )
     if facts.get("channels") not in (1, 3) or not isinstance(facts.get("resize"), bool):
         raise BundleError("the bundle's facts lack channels (1 or 3) or resize (true or false)")
     return facts

@@ -27,7 +27,7 @@ def scores(outcomes: Outcomes, facts: Plain) -> Scores:
     if not total:
         return Scores(metric="accuracy", details={"labels": names})
     answers_B = probabilities_BK.argmax(axis=1)
-    right_B = answers_B == labels_B
+    right_B = right(labels_B, probabilities_BK)
     truth_B = probabilities_BK[np.arange(total), labels_B].astype(np.float64)
     confusion_KK = np.bincount(labels_B * kinds + answers_B, minlength=kinds * kinds)
     confusion_KK = confusion_KK.reshape(kinds, kinds)
@@ -55,6 +55,11 @@ def scores(outcomes: Outcomes, facts: Plain) -> Scores:
             "confusion": confusion_KK.tolist(),
         },
     )
+
+
+def right(labels_B: NDArray[np.int64], probabilities_BK: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(B,) whether the most probable label is the true one; of equal ones the first answers."""
+    return np.asarray(probabilities_BK.argmax(axis=1) == labels_B)
 
 
 def calibration_error(confidence_B: NDArray[np.float32], right_B: NDArray[np.bool_]) -> float:

@@ -17,7 +17,7 @@ from shoestring.data.groups import groups_of
 from shoestring.data.names import SPLITS, printable
 from shoestring.tasks.images import checks
 from shoestring.tasks.images.options import ImageOptions
-from shoestring.tasks.images.sources import NO_SPLIT, Source
+from shoestring.tasks.images.reading.sources import NO_SPLIT, Source
 
 TRAIN, VALIDATION, TEST, OUT = 0, 1, 2, -1
 MOST_VALIDATION = 5_000  # examples of a validation split that is set aside from train
@@ -34,7 +34,6 @@ class Sides:
     hashes: NDArray[np.uint64]
     good: checks.Mask
     options: ImageOptions
-    seed: int
 
     def __post_init__(self) -> None:
         self.sides = np.full(len(self.source), OUT, np.int8)
@@ -97,7 +96,13 @@ class Sides:
         rows = np.flatnonzero(self._where(TRAIN))
         groups = None if self.groups is None else [self.groups[i] for i in rows.tolist()]
         held = split.carve(
-            self.labels[rows], self.hashes[rows], groups, share, self.seed, salt, most
+            self.labels[rows],
+            self.hashes[rows],
+            groups,
+            share,
+            self.options.split_seed,
+            salt,
+            most,
         )
         self.sides[rows[held]] = side
         return int(held.sum())
@@ -128,13 +133,15 @@ class Sides:
 
     def _say_set_aside(self, name: str, held: int) -> None:
         kept = "groups kept together" if self.groups is not None else "equal pictures kept together"
-        words = f"{held:,} pictures of train were set aside as {name} (seed {self.seed}, {kept})"
+        how = f"split_seed {self.options.split_seed}, {kept}"
+        words = f"{held:,} pictures of train were set aside as {name} ({how})"
         self.findings.append(Finding("split", held, words))
 
     def _deal(self, fold: int, folds: int) -> None:
         rows = np.flatnonzero(self.good)
         groups = None if self.groups is None else [self.groups[i] for i in rows.tolist()]
-        dealt = split.deal(self.labels[rows], self.hashes[rows], groups, folds, self.seed)
+        seed = self.options.split_seed
+        dealt = split.deal(self.labels[rows], self.hashes[rows], groups, folds, seed)
         self.sides[rows] = np.where(dealt == fold, TEST, TRAIN)
         for name, side in (("test", TEST), ("train", TRAIN)):
             if not self._where(side).any():
@@ -149,7 +156,8 @@ class Sides:
         if number is None and share == 1:
             return
         rows = np.flatnonzero(self._where(TRAIN))
-        keep = split.keep_per_label(self.labels[rows], self.hashes[rows], number, share, self.seed)
+        seed = self.options.split_seed
+        keep = split.keep_per_label(self.labels[rows], self.hashes[rows], number, share, seed)
         mask = np.zeros(len(self.sides), np.bool_)
         mask[rows[~keep]] = True
         self.sides[mask] = OUT

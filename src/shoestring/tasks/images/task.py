@@ -44,8 +44,7 @@ class Images:
     def load(self, recipe: Recipe, progress: Progress) -> Dataset:
         from shoestring.tasks.images import data
 
-        options = ImageOptions(**recipe.options)
-        return data.load(recipe.source, options, recipe.seed, progress)
+        return data.load(recipe.source, ImageOptions(**recipe.options), progress)
 
     def load_for(self, source: str, facts: Plain, options: Plain, progress: Progress) -> Examples:
         from shoestring.tasks.images import data

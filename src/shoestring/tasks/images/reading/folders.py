@@ -9,8 +9,8 @@ from pathlib import Path
 from shoestring.core.errors import DataError
 from shoestring.core.receipt import Finding
 from shoestring.data.names import natural_key, printable, split_of
-from shoestring.tasks.images.reader import ENDINGS
-from shoestring.tasks.images.sources import Entry, Source, assemble
+from shoestring.tasks.images.reading.reader import ENDINGS
+from shoestring.tasks.images.reading.sources import Entry, Source, assemble
 
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _OTHER_ENDINGS = frozenset(

@@ -21,9 +21,9 @@ from shoestring.core.errors import DataError, UserError
 from shoestring.core.protocols import Progress
 from shoestring.data import cache
 from shoestring.data.names import printable
-from shoestring.tasks.images import decoders, pixels
-from shoestring.tasks.images.preprocess import Resizer, resize_graph
-from shoestring.tasks.images.reader import (
+from shoestring.tasks.images.reading import decoders, pixels
+from shoestring.tasks.images.reading.preprocess import Resizer, resize_graph
+from shoestring.tasks.images.reading.reader import (
     COLOURED,
     OTHER_SIZE,
     READ,
@@ -31,7 +31,7 @@ from shoestring.tasks.images.reader import (
     Plan,
     read_arrays,
 )
-from shoestring.tasks.images.sources import Source
+from shoestring.tasks.images.reading.sources import Source
 
 FORM = 2  # of the cached files; a change of decoding, hashing or resizing raises it
 KEEP_SIDE = 128  # pictures that are all of one size up to this side are kept as they are
@@ -83,7 +83,8 @@ def _as_trained(source: Source, wish: Wish) -> Pictures | None:
     if wish.plan is None:
         return None
     found = _open(f"images/{_key(source, Wish())}", len(source))
-    fits = found is not None and replace(found.plan, strict_grey=False) == wish.plan
+    chosen = replace(wish.plan, by_pillow=False)  # all pictures fit a plan that was chosen
+    fits = found is not None and replace(found.plan, strict_grey=False) == chosen
     return found if fits else None
 
 

@@ -167,7 +167,7 @@ def test_objects_in_an_archive_are_never_unpickled(tmp_path: Path) -> None:
 def test_large_arrays_are_resized_in_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shoestring.tasks.images import pictures as room
+    from shoestring.tasks.images.reading import pictures as room
 
     monkeypatch.setattr(room, "_ARRAY_CHUNK", 7)
     dataset = loaded(npz(tmp_path, x=pictures(30, 20), y=labels(30)), size=8)

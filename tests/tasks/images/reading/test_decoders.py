@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoestring.tasks.images import decoders, reader
-from shoestring.tasks.images.preprocess import resize_graph
+from shoestring.tasks.images.reading import decoders, reader
+from shoestring.tasks.images.reading.preprocess import resize_graph
 from tests.tasks.images.drawn import noise, save
 
 PLAN = reader.Plan(16, 16, 3, resize=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shoestring.core.errors import DataError
 from shoestring.data import idx
 from shoestring.data.names import SPLITS, natural_key, split_of
-from shoestring.tasks.images.sources import NO_SPLIT, Arrays, Source, file_stamp
+from shoestring.tasks.images.reading.sources import NO_SPLIT, Arrays, Source, file_stamp
 
 _IDX_NAME = re.compile(r"(?P<split>[a-z0-9]+)[-_.](?P<what>images|labels)[-_.]idx[13]-ubyte(\.gz)?")
 _NPZ_NAMES = {  # images and labels by the prefix or suffix of a split; "" for an array of all

@@ -12,10 +12,10 @@ from PIL import Image
 
 from shoestring.core.errors import DataError
 from shoestring.data import cache
-from shoestring.tasks.images import decoders, pictures
-from shoestring.tasks.images.pictures import Wish, choose
-from shoestring.tasks.images.preprocess import Resizer, resize_graph
-from shoestring.tasks.images.reader import Plan
+from shoestring.tasks.images.reading import decoders, pictures
+from shoestring.tasks.images.reading.pictures import Wish, choose
+from shoestring.tasks.images.reading.preprocess import Resizer, resize_graph
+from shoestring.tasks.images.reading.reader import Plan
 from tests.tasks.images.drawn import folder_of, kinds, loaded, loaded_for, noise, save, sizes
 
 
@@ -118,7 +118,7 @@ def test_pictures_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder_of(tmp_path / "d", {"a": 6, "b": 6})
     one = loaded(tmp_path / "d")
     assert (loaded(tmp_path / "d").fingerprint, len(reads)) == (one.fingerprint, 1)
-    loaded(tmp_path / "d", seed=4, validation_share=0.5, per_class=2)
+    loaded(tmp_path / "d", split_seed=4, validation_share=0.5, per_class=2)
     loaded_for(tmp_path / "d", one)
     assert len(reads) == 1
     loaded(tmp_path / "d", size=8)
@@ -181,7 +181,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
 
     folder_of(tmp_path, {"a": 20, "b": 20})
     seen: list[tuple[str, int, int]] = []
-    load(str(tmp_path), ImageOptions(), 0, lambda *what: seen.append(what))
+    load(str(tmp_path), ImageOptions(), lambda *what: seen.append(what))
     assert seen[0] == ("reading pictures", 0, 40)
     assert seen[-1] == ("reading pictures", 40, 40)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shoestring.tasks.images.exif import without_exif
+from shoestring.tasks.images.reading.exif import without_exif
 from tests.tasks.images.drawn import noise
 
 

@@ -1,4 +1,4 @@
-"""preprocess: the resizing that ships in the bundle, run by the same engine in training."""
+"""preprocess: the resizing of pictures, the same in training, in a bundle and in answers."""
 
 from __future__ import annotations
 
@@ -79,3 +79,13 @@ class Resizer:
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(n, h, w, c) to (n, height, width, c)."""
         return cast(NDArray[np.uint8], self._session.run(None, {"pixels": pixels})[0])
+
+
+def resized(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """At (height, width), by Pillow: only for models whose graph has no Resize, because all
+    pictures they were trained on had one size."""
+    from PIL import Image
+
+    flat = picture[:, :, 0] if picture.shape[2] == 1 else picture
+    image = Image.fromarray(flat).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(*size, picture.shape[2])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shoestring.tasks.images import reader
-from shoestring.tasks.images.preprocess import Resizer, resize_graph
+from shoestring.tasks.images.reading import reader
+from shoestring.tasks.images.reading.preprocess import Resizer, resize_graph, resized
 from tests.tasks.images.drawn import noise, save
 
 PLAN = reader.Plan(16, 16, 3, resize=False)
@@ -37,6 +37,16 @@ def test_what_fits_and_what_does_not(tmp_path: Path) -> None:
     assert np.array_equal(chunk.pixels[0], np.asarray(noise(1)))
     assert not chunk.pixels[1:3].any()
     assert (chunk.records["height"][1], chunk.records["width"][1]) == (20, 20)
+
+
+def test_what_a_plan_has_resized_by_pillow_fits(tmp_path: Path) -> None:
+    plan = reader.Plan(16, 16, 3, resize=False, by_pillow=True)
+    paths = [str(save(tmp_path / "a.png", 1)), str(save(tmp_path / "b.png", 2, side=20))]
+    chunk = reader.read_files(paths, plan, None)
+    assert chunk.records["status"].tolist() == [reader.READ, reader.READ]
+    assert np.array_equal(chunk.pixels[0], np.asarray(noise(1)))
+    assert np.array_equal(chunk.pixels[1], resized(np.asarray(noise(2, 20)), (16, 16)))
+    assert chunk.records["height"].tolist() == [16, 20]  # as decoded
 
 
 def test_colour_does_not_fit_a_plan_of_strict_grey(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shoestring.core.errors import DataError
 from shoestring.data.names import printable, split_of
-from shoestring.tasks.images.sources import Entry, Source, assemble
+from shoestring.tasks.images.reading.sources import Entry, Source, assemble
 
 _PATH_WORDS = ("path", "file_name", "filename", "file", "image", "image_path", "filepath")
 _LABEL_WORDS = ("label", "class", "category", "target", "label_name")

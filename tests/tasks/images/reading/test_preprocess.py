@@ -9,7 +9,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from shoestring.tasks.images.preprocess import Resizer, resize_graph
+from shoestring.tasks.images.reading.preprocess import Resizer, resize_graph
 from tests.tasks.images.drawn import noise
 
 

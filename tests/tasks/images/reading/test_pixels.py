@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shoestring.core.errors import DataError, MissingExtra, UserError
-from shoestring.tasks.images import pixels
+from shoestring.tasks.images.reading import pixels
 from tests.tasks.images.drawn import noise
 
 

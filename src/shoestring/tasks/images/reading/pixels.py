@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from shoestring.core.errors import DataError, MissingExtra, UserError
-from shoestring.tasks.images.exif import without_exif
+from shoestring.tasks.images.reading.exif import without_exif
 
 MAX_PIXELS = 89_478_485  # Pillow's own guard against decompression bombs: 256 MB of RGB
 MAX_FILE_BYTES = 1 << 29

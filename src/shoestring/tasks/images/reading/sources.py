@@ -48,7 +48,7 @@ class Source:
 
 def read(words: str, progress: Progress) -> Source:
     """Raises DataError where there is nothing by that name, or it is no labelled pictures."""
-    from shoestring.tasks.images import arrays, folders, tables
+    from shoestring.tasks.images.reading import arrays, folders, tables
 
     entry = catalog.find(words)
     if entry is not None:
@@ -91,7 +91,7 @@ def with_split(words: str) -> tuple[str, str | None]:
 
 def recognizes(words: str) -> bool:
     """Whether this looks like labelled pictures. Quick: stops at the first picture found."""
-    from shoestring.tasks.images import arrays, folders, tables
+    from shoestring.tasks.images.reading import arrays, folders, tables
 
     name, _ = with_split(words)
     entry = catalog.find(name)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring.core.errors import DataError
-from shoestring.tasks.images.sources import recognizes
-from shoestring.tasks.images.tables import read_csv
+from shoestring.tasks.images.reading.sources import recognizes
+from shoestring.tasks.images.reading.tables import read_csv
 from tests.tasks.images.drawn import folder_of, kinds, loaded, save, sizes
 
 

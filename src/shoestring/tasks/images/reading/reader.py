@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
-from shoestring.tasks.images import pixels as decoding
-from shoestring.tasks.images.preprocess import Resizer
+from shoestring.tasks.images.reading import pixels as decoding
+from shoestring.tasks.images.reading.preprocess import Resizer, resized
 
 READ, BROKEN, OTHER_SIZE, COLOURED = 1, 2, 3, 4  # status: the last two do not fit the plan
 RECORD = np.dtype(
@@ -58,8 +58,9 @@ class Plan:
     height: int
     width: int
     channels: int
-    resize: bool  # bring others to this size; else they do not fit
+    resize: bool  # bring others to this size by the graph that ships in the bundle
     strict_grey: bool = False  # a picture with colour does not fit one channel
+    by_pillow: bool = False  # bring others to this size as predict does where no graph resizes
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def read_files(paths: Sequence[str], plan: Plan, resizer: Resizer | None) -> Chu
             status = COLOURED
         elif picture.pixels.shape[:2] == (plan.height, plan.width):
             out[i] = picture.pixels
+        elif plan.by_pillow:
+            out[i] = resized(picture.pixels, (plan.height, plan.width))
         elif resizer is None:
             status = OTHER_SIZE
         else:
@@ -117,9 +120,12 @@ def read_arrays(pictures: NDArray[np.uint8], plan: Plan, resizer: Resizer | None
     records["height"], records["width"] = pictures.shape[1:3]
     records["content"] = [content_hash(p) for p in pictures]
     fits = pictures.shape[1:3] == (plan.height, plan.width)
-    records["status"] = READ if fits or resizer is not None else OTHER_SIZE
+    able = plan.by_pillow or resizer is not None
+    records["status"] = READ if fits or able else OTHER_SIZE
     if fits:
         out = np.ascontiguousarray(pictures)
+    elif plan.by_pillow:
+        out = np.stack([resized(p, (plan.height, plan.width)) for p in pictures])
     elif resizer is not None:
         out = resizer(np.ascontiguousarray(pictures))
     else:

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from shoestring.core.errors import DataError, UserError
 from shoestring.data.names import natural_key, printable
-from shoestring.tasks.images.reader import ENDINGS
+from shoestring.tasks.images.reading.preprocess import resized
+from shoestring.tasks.images.reading.reader import ENDINGS
+
+__all__ = ["listed", "pixels", "resized"]  # what predict takes from here
 
 _NO_PICTURE = "no picture in this folder"
 
@@ -39,7 +42,7 @@ def listed(inputs: Any) -> Iterator[tuple[str, Any]]:
 
 def pixels(source: Any, channels: int) -> NDArray[np.uint8]:
     """(H, W, channels) of one source. UserError with the reason where it is not a picture."""
-    from shoestring.tasks.images import pixels as files
+    from shoestring.tasks.images.reading import pixels as files
 
     if isinstance(source, UserError):
         raise source
@@ -55,16 +58,6 @@ def pixels(source: Any, channels: int) -> NDArray[np.uint8]:
         f"a {type(source).__name__} is not a picture; give a path, a folder, encoded bytes, "
         "a PIL image or a uint8 array of height x width (x channels)"
     )
-
-
-def resized(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """At (height, width), by Pillow: only for models whose graph has no Resize, because all
-    pictures they were trained on had one size."""
-    from PIL import Image
-
-    flat = picture[:, :, 0] if picture.shape[2] == 1 else picture
-    image = Image.fromarray(flat).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).reshape(*size, picture.shape[2])
 
 
 def _is_sequence(inputs: Any) -> bool:
@@ -111,7 +104,7 @@ def _of_array(values: NDArray[Any], channels: int) -> NDArray[np.uint8]:
 
 
 def _of_picture(image: Any, channels: int) -> NDArray[np.uint8]:
-    from shoestring.tasks.images import pixels as files
+    from shoestring.tasks.images.reading import pixels as files
 
     buffer = io.BytesIO()
     try:

@@ -9,8 +9,8 @@ import pytest
 
 from shoestring.core.errors import DataError
 from shoestring.core.protocols import silent
-from shoestring.tasks.images import folders, sources
-from shoestring.tasks.images.sources import recognizes
+from shoestring.tasks.images.reading import folders, sources
+from shoestring.tasks.images.reading.sources import recognizes
 from tests.tasks.images.drawn import folder_of, kinds, loaded, noise, save, sizes
 
 

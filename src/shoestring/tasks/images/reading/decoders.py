@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import shoestring
-from shoestring.tasks.images.preprocess import Resizer
-from shoestring.tasks.images.reader import BROKEN, RECORD, Chunk, Plan, read_files
+from shoestring.tasks.images.reading.preprocess import Resizer
+from shoestring.tasks.images.reading.reader import BROKEN, RECORD, Chunk, Plan, read_files
 
 FEW_FILES = 500  # below this (and FEW_BYTES) threads of this process are done before workers start
 FEW_BYTES = 32 << 20
@@ -195,7 +195,7 @@ class _Member:
             return None
         try:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "shoestring.tasks.images.reader"],
+                [sys.executable, "-m", "shoestring.tasks.images.reading.reader"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""reading: pictures from disk, decoded once, checked and kept at one size."""
