@@ -227,7 +227,7 @@ def test_resume_takes_the_run_as_its_source(monkeypatch: pytest.MonkeyPatch, run
     assert main(["train", "--resume", "runs/a"]) == 0
     assert calls[0][0] == ("runs/a",)
     assert calls[0][1]["resume"] is True
-    assert calls[0][1]["budget"] is None  # the run's own goes on
+    assert calls[0][1]["budget"].seconds is None  # the run's own goes on
     assert main(["train", "--resume", "--out", "runs/a", "--budget", "5m"]) == 0
     assert calls[1][1]["budget"].seconds == 300
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 import click
 
@@ -24,16 +27,56 @@ def main(words: Sequence[str] | None = None) -> int:
         # A file's name may hold bytes that are no text: they are shown escaped, not a crash.
         getattr(stream, "reconfigure", lambda errors: None)(errors="backslashreplace")
     try:
-        return _arrived(int(cli.commands.main(words, "shoestring", standalone_mode=False) or 0))
+        with _Stops():
+            code = cli.commands.main(words, "shoestring", standalone_mode=False)
+            return _arrived(int(code or 0))
     except UserError as error:
         return _complain(str(error), error.exit_code)
-    except click.Abort:
-        return _complain("stopped", Interrupted.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "shoestring"
         return _complain(f"{error.format_message()}\nsee: {path} --help", error.exit_code)
     except click.ClickException as error:
         return _complain(error.format_message(), error.exit_code)
+
+
+class _Stops:
+    """Ctrl-C and SIGTERM end a command in the same way, wherever they arrive. A library that is
+    just being imported may hide them behind an error of its own."""
+
+    def __enter__(self) -> None:
+        self._before: Any = None
+        ours = threading.current_thread() is threading.main_thread()
+        if ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._before = signal.signal(signal.SIGTERM, _stop)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+        if not isinstance(error, Interrupted) and _is_stop(error):
+            raise Interrupted("stopped") from None
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _is_stop(error: BaseException | None) -> bool:
+    """Whether an interrupt is at the root of an error."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, (KeyboardInterrupt, click.Abort)):
+            return True
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+    return False
 
 
 def _arrived(code: int) -> int:

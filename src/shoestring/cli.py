@@ -12,6 +12,7 @@ import click
 import shoestring
 from shoestring.cli_options import AnsweringCommand, DataCommand, given, refuse_changes
 from shoestring.core.errors import DataError, UserError
+from shoestring.data.names import counted
 from shoestring.report import document, words
 
 PIPE_CLOSED = 141  # what a shell shows for a program that a closed pipe ended
@@ -174,9 +175,13 @@ def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_jso
     if not count:
         raise UserError(f"there is nothing to answer; name inputs after {bundle}")
     if as_json:
-        click.echo(document.json_text(answers))
+        _print_json(answers)
+    if failed == count:
+        raise DataError(f"none of {counted(count, 'input')} could be read")
     if failed:
-        raise DataError(f"{failed} of the inputs could not be read; the other answers stand")
+        raise DataError(
+            f"{failed:,} of {counted(count, 'input')} could not be read; the other answers stand"
+        )
 
 
 @commands.command()
@@ -193,7 +198,10 @@ def export(run: str, out: str) -> None:
 def verify(bundle: str, as_json: bool) -> None:
     """Check the files of BUNDLE, and that it answers as it did."""
     found = shoestring.verify(bundle)
-    click.echo(document.json_text(found) if as_json else words.verified(found))
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo(words.verified(found))
 
 
 @commands.command(cls=DataCommand)
@@ -213,13 +221,16 @@ def evaluate(
     """
     from shoestring.report import progress, tables, text
 
-    options = given(context, lambda: shoestring.receipt(bundle).task, bundle)
+    sheet = shoestring.receipt(bundle)
+    options = given(context, lambda: sheet.task, bundle)
     with progress.watch(sys.stderr, quiet=quiet) as listener:
         scores = shoestring.evaluate(bundle, source, options, progress=listener.stage)
     if as_json:
-        click.echo(document.json_text(scores))
+        _print_json(scores)
     else:
         text.show(tables.scores(scores, details), sys.stdout)
+        if sheet.was_trained_on(source, scores.split):
+            click.echo("  - examples that it was trained on are among these: it knows them already")
 
 
 @commands.command()
@@ -243,7 +254,7 @@ def techniques(name: str | None, as_json: bool) -> None:
 
     found = cards.card(name) if name else cards.technique_list()
     if as_json:
-        click.echo(document.json_text(found))
+        _print_json(found)
         return
     from shoestring.report import tables, text
 
@@ -263,7 +274,7 @@ def data_list(as_json: bool) -> None:
     """List the data sets with their sizes and licences."""
     found = shoestring.data_list()
     if as_json:
-        click.echo(document.json_text(found))
+        _print_json(found)
     else:
         from shoestring.report import tables, text
 
@@ -290,10 +301,18 @@ def _show_receipts(
 ) -> None:
     sheets = [shoestring.receipt(path) for path in paths]
     if as_json:
-        click.echo(document.json_text(sheets[0] if single else sheets))
+        _print_json(sheets[0] if single else sheets)
         return
     from shoestring.report import text
 
     for number, sheet in enumerate(sheets):
         click.echo("\n" if number else "", nl=False)
         text.show(text.receipt(sheet, details), sys.stdout)
+    if not details and any(sheet.has_details for sheet in sheets):
+        path = paths[0] if len(paths) == 1 else "RUNS"
+        click.echo(f"\nsingle classes: shoestring receipt {words.visible(str(path))} --details")
+
+
+def _print_json(value: object) -> None:
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(document.json_text(value, ascii_only=not unicode))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shoestring.core.receipt import Receipt
-from shoestring.core.run import PlanChange, Recipe, Run, merged
+from shoestring.core.run import PlanChange, Recipe, Run
 
 
 @pytest.fixture
@@ -62,10 +62,3 @@ def test_the_last_line_of_the_plan_holds() -> None:
     assert recipe.total_steps is None
     plan = (PlanChange(0, 500, "measured"), PlanChange(200, 450, "slower than measured"))
     assert dataclasses.replace(recipe, plan=plan).total_steps == 450
-
-
-def test_merged_leaves_both_sides_as_they_were() -> None:
-    base, changes = {"a": 1, "b": 2}, {"b": 3, "c": 4}
-    assert merged(base, changes) == {"a": 1, "b": 3, "c": 4}
-    assert base == {"a": 1, "b": 2}
-    assert changes == {"b": 3, "c": 4}

@@ -1,4 +1,4 @@
-"""names: file names in the order a person expects, fit to be printed, and the words for splits."""
+"""names: file names in the order a person expects, nouns in number, and the words for splits."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def printable(name: str) -> str:
     """The name on one line and in valid UTF-8, whatever bytes the file system holds."""
     clean = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """`1 picture`, `2,000 pictures`, `1 class has`: the number with words that agree with it.
+    `several` is `one` with an s where nothing is given."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def split_of(word: str) -> str | None:

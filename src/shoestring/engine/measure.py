@@ -99,6 +99,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)  # not yet waited for, so the group is there
     else:
         process.kill()
+    process.wait()
 
 
 def _read(output: str, errors: str, code: int, bundle: str) -> Scores:

@@ -104,8 +104,9 @@ def opened(run: Run, budget: Budget, listener: Listener) -> Run:
     job = grade.Job(
         bundle=str((run.path / store.BUNDLE).resolve()), recipe=to_plain(run.recipe), split="test"
     )
+    opening = measure.begin_opening(run.path, run.recipe.source)
     with budget.meter() as meter:
         scores = measure.run_job(job, TEST_SECONDS)
-    measure.record_opening(run.path, run.recipe.source, scores)
+    opening.complete(scores)
     listener.say(f"test {scores.metric} {scores.quality:.4f} on {scores.examples} examples")
     return noted(run, "test opened", cost=meter.cost, after=scores)

@@ -12,6 +12,7 @@ from shoestring.core.errors import BundleError, RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 from shoestring.core.run import Recipe
+from shoestring.data.names import split_of
 from shoestring.engine import store
 
 MANIFEST = "bundle.json"
@@ -55,6 +56,20 @@ class Sheet:
             for r in self.receipts
             if r.technique == TEST_OPENED and r.after is not None
         )
+
+    def was_trained_on(self, source: str, split: str) -> bool:
+        """Whether a source that was evaluated without naming a split is the run's own, so that
+        the pictures or sentences that it learnt from are among what it was measured on."""
+        if self.recipe is None or split_of(split) not in (None, "train"):
+            return False
+        own = self.recipe.source
+        same = source == own or os.path.realpath(source) == os.path.realpath(own)
+        return same or split_of(split) == "train" and source == f"{own}:train"
+
+    @property
+    def has_details(self) -> bool:
+        """Whether there are tables of single classes to show."""
+        return self.scores is not None and bool(self.scores.details.get("per_class"))
 
     def __str__(self) -> str:
         from shoestring.report import text  # not before something is to be shown

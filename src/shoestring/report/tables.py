@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shoestring.core.receipt import Interval, Plain, Scores
+from shoestring.data.names import counted
 from shoestring.report.words import all_visible, count, milliseconds, quality, size
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def scores(scored: Scores, details: bool = False) -> Group:
     scored = all_visible(scored)
     where = f", measured on the {scored.where}" if scored.where else ""
     split = f" on {scored.split}" if scored.split else ""
-    examples = f", {count(scored.examples)} examples" if scored.examples else ""
+    examples = f", {counted(scored.examples, 'example')}" if scored.examples else ""
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -46,6 +47,7 @@ def scores(scored: Scores, details: bool = False) -> Group:
     if scored.signature:
         signature = scored.signature.replace("|", ", ")  # so that lines break between its parts
         parts.append(Padding(Text(f"signature: {signature}", style="dim"), (0, 0, 0, 2)))
+    parts += [_noted(str(message)) for message in scored.details.get("findings", ())]
     if details:
         classes = scored.details.get("per_class", ())
         if classes:
@@ -54,6 +56,13 @@ def scores(scored: Scores, details: bool = False) -> Group:
         if confused:
             parts += section(f"Most frequent confusions, {MOST_CONFUSIONS} at most", confused)
     return Group(*parts)
+
+
+def _noted(message: str) -> RenderableType:
+    """Something that was seen in the data, under the figures that it bears on."""
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_row("-", message)
+    return Padding(line, (0, 0, 0, 2))
 
 
 def _score_rows(scored: Scores) -> Iterable[tuple[str, str, str]]:

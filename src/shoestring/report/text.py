@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -15,6 +16,7 @@ from rich.text import Text
 from shoestring import plugins
 from shoestring.core.plain import from_plain
 from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
+from shoestring.data.names import counted
 from shoestring.report.tables import interval_words, scores, section
 from shoestring.report.words import all_visible, count, duration, gain, milliseconds, quality, size
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from shoestring.report.sheet import Sheet
 
 PLAIN_WIDTH = 80
+OPTIONS_WIDTH = 40  # of a technique's options, below its name
 _VERDICT_STYLES = {"better": "green", "worse": "red", "failed": "red", "skipped": "yellow"}
 SIZE, LATENCY, GAIN = CHANGES = ("size", "latency", "gain, 95% interval")
 
@@ -80,7 +83,7 @@ def _header(sheet: Sheet) -> Group:
             None,
             (
                 f"{sheet.network} network" if sheet.network else "",
-                f"of {count(parameters)} parameters" if parameters else "",
+                f"of {counted(parameters, 'parameter')}" if parameters else "",
             ),
         )
     )
@@ -89,9 +92,9 @@ def _header(sheet: Sheet) -> Group:
     if recipe is not None:
         second += [f"seed {recipe.seed}", recipe.precision or ""]
         if recipe.threads is not None:
-            second.append(f"{recipe.threads} thread{'s' if recipe.threads != 1 else ''}")
+            second.append(counted(recipe.threads, "thread"))
         if recipe.total_steps is not None:
-            second.append(f"{count(recipe.total_steps)} steps of {recipe.batch_size}")
+            second.append(f"{counted(recipe.total_steps, 'step')} of {recipe.batch_size}")
     texts = [Text(", ".join(filter(None, first)), style="bold"), _joined(second)]
     if sheet.kind == "run":
         texts.append(_budget(sheet))
@@ -126,14 +129,15 @@ def _findings(findings: Sequence[Finding]) -> Table:
         if finding.examples:
             more = ", ..." if finding.count > len(finding.examples) else ""
             message.append(f"\n{', '.join(finding.examples)}{more}", style="dim")
-        table.add_row(finding.kind, count(finding.count), message)
+        # Something that is not there, such as a test split, counts nothing.
+        table.add_row(finding.kind, count(finding.count) if finding.count else "", message)
     return table
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """A row for each line of the receipt. Where the columns do not fit side by side, the changes
-    stand below the name."""
+    """A row for each line of the receipt, a technique's options below its name. Where the columns
+    do not fit side by side, the changes stand there as well."""
 
     lines: Sequence[Receipt]
 
@@ -153,7 +157,10 @@ class _Lines:
             table.add_column(kind, justify="left" if kind == GAIN else "right", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
         for line, change in zip(self.lines, changes, strict=True):
-            name = Text(line.technique)
+            technique, _, options = line.technique.partition(":")
+            name = Text(technique)
+            for part in wrap(options.replace(",", ", "), OPTIONS_WIDTH, break_long_words=False):
+                name.append(f"\n  {part}", style="dim")
             if not columns and change:
                 name.append("\n  " + ", ".join(change.values()), style="dim")
             cells = [change.get(kind, "") for kind in kinds]

@@ -16,7 +16,7 @@ from shoestring.core.errors import DataError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding
 from shoestring.data import cache, duplicates
-from shoestring.data.names import SPLITS, printable
+from shoestring.data.names import SPLITS, counted, printable
 from shoestring.tasks.images.reading.pictures import FORM, Pictures
 from shoestring.tasks.images.reading.reader import READ
 from shoestring.tasks.images.reading.sources import Source
@@ -28,6 +28,7 @@ _SHOWN_BROKEN = 1000  # a list to work from, not only a taste
 _MOST_COMPARED = 5_000_000  # pairs of looks
 _REMEMBERED_FROM = 5_000  # pictures; a smaller set is searched in no time
 _MOST_CHECKED = 20_000  # pairs of pictures
+_SEARCH = 2  # of near duplicates; a change of the search or of its words raises it
 
 Mask = NDArray[np.bool_]
 
@@ -43,10 +44,11 @@ def broken(source: Source, pictures: Pictures, on_bad: str) -> list[Finding]:
     ]
     if on_bad == "stop":
         raise DataError(
-            f"{_pictures(len(bad))} cannot be read, the first is {reasons[0]}; "
+            f"{counted(len(bad), 'picture')} cannot be read, the first is {reasons[0]}; "
             f"with on_bad=skip they are left out and counted"
         )
-    message = f"{_pictures(len(bad))} could not be read and were left out"
+    could = ("picture could not be read and was", "pictures could not be read and were")
+    message = f"{counted(len(bad), *could)} left out"
     return [Finding("broken", len(bad), message, tuple(reasons), dropped=len(bad))]
 
 
@@ -65,7 +67,7 @@ def resized(source: Source, pictures: Pictures) -> list[Finding]:
         for i in at[:_SHOWN].tolist()
     ]
     message = (
-        f"{_pictures(len(at))} resized to the {plan.width} x {plan.height} pixels that the bundle "
+        f"{counted(len(at), 'picture was', 'pictures were')} resized to the {plan.width} x {plan.height} pixels that the bundle "
         f"takes; it was trained on pictures of that size only"
     )
     return [Finding("other size", len(at), message, tuple(shown))]
@@ -73,26 +75,33 @@ def resized(source: Source, pictures: Pictures) -> list[Finding]:
 
 def misnamed(source: Source, pictures: Pictures) -> list[Finding]:
     wrong = (pictures.records["foreign"] != 0) & (pictures.records["status"] == READ)
-    return _finding(
-        "misnamed", source, wrong, "{} hold another kind of picture than the name says; read anyway"
-    )
+    kind = "another kind of picture than the name says; read anyway"
+    one, several = f"picture holds {kind}", f"pictures hold {kind}"
+    return _finding("misnamed", source, wrong, one, several)
 
 
 def conflicts(source: Source, pictures: Pictures, good: Mask) -> list[Finding]:
     mask = np.zeros(len(source), np.bool_)
     hashes = pictures.records["content"][good]
     mask[good] = duplicates.conflicts(hashes, source.labels[good])
-    return _finding("label conflict", source, mask, "{} stand under more than one label")
+    what = (
+        "under more than one label, pixel for pixel the same; none was left out for it: keep each "
+        "under the right label and remove it from the others"
+    )
+    one, several = f"picture stands {what}", f"pictures stand {what}"
+    return _finding("label conflict", source, mask, one, several)
 
 
 def repeats(source: Source, pictures: Pictures, good: Mask) -> list[Finding]:
     mask = np.zeros(len(source), np.bool_)
     mask[good] = duplicates.repeats(pictures.records["content"][good])
-    return _finding("duplicate", source, mask, "{} repeat another one byte for byte")
+    one = "picture repeats another one pixel for pixel"
+    several = "pictures repeat another one pixel for pixel"
+    return _finding("duplicate", source, mask, one, several)
 
 
-def left_out(source: Source, mask: Mask, kind: str, message: str) -> list[Finding]:
-    return _finding(kind, source, mask, message, dropped=True)
+def left_out(source: Source, mask: Mask, kind: str, one: str, several: str) -> list[Finding]:
+    return _finding(kind, source, mask, one, several, dropped=True)
 
 
 def lacking(split: str, counts: NDArray[np.int64], labels: Sequence[str]) -> list[Finding]:
@@ -109,8 +118,9 @@ def imbalance(counts: NDArray[np.int64], labels: Sequence[str]) -> list[Finding]
     if counts[high] <= IMBALANCE * counts[low]:
         return []
     message = (
-        f"the classes are unequal: {printable(labels[high])!r} has {counts[high]:,} training "
-        f"pictures, {printable(labels[low])!r} {counts[low]:,}; read balanced accuracy too"
+        f"the classes are unequal: {printable(labels[high])!r} has "
+        f"{counted(int(counts[high]), 'training picture')}, {printable(labels[low])!r} "
+        f"{counts[low]:,}; read balanced accuracy too"
     )
     every = [f"{printable(n)}: {c:,}" for n, c in zip(labels, counts.tolist(), strict=True)]
     return [Finding("imbalance", len(labels), message, tuple(every[:100]))]
@@ -119,7 +129,7 @@ def imbalance(counts: NDArray[np.int64], labels: Sequence[str]) -> list[Finding]
 def near_duplicates(source: Source, pictures: Pictures, sides: NDArray[np.int8]) -> list[Finding]:
     """As `search_near_duplicates`, remembered for the same pictures on the same sides."""
     digest = hashlib.blake2b(pictures.records.tobytes(), digest_size=16)
-    digest.update(sides.tobytes() + source.stamp.encode() + repr((FORM, pictures.plan)).encode())
+    digest.update(sides.tobytes() + source.stamp.encode() + repr((FORM, _SEARCH, pictures.plan)).encode())
     key = f"images/near-{digest.hexdigest()}"
     folder = cache.existing(key)
     if folder is not None:
@@ -136,35 +146,50 @@ def near_duplicates(source: Source, pictures: Pictures, sides: NDArray[np.int8])
 def search_near_duplicates(
     source: Source, pictures: Pictures, sides: NDArray[np.int8]
 ) -> list[Finding]:
-    """Training pictures that nearly equal one of validation or test. Looks (difference hashes)
-    propose pairs, the correlation of the pixels decides; small and flat pictures, of which
-    unlike ones look alike, take no part."""
-    lively = pictures.records["lively"] != 0
-    train = np.flatnonzero(lively & (sides == 0))
-    found: dict[int, tuple[int, int]] = {}  # training picture to its like and the like's split
-    cut = False
-    for side in (1, 2):
-        others = np.flatnonzero(lively & (sides == side))
-        looks = pictures.records["look"]
-        pairs, more = duplicates.near_pairs(looks[train], looks[others], _MOST_COMPARED)
-        cut |= more or len(pairs) > _MOST_CHECKED
-        hashes = pictures.records["content"]
-        for a, b in pairs[:_MOST_CHECKED].tolist():
-            mine, theirs = int(train[a]), int(others[b])
-            if mine in found or hashes[mine] == hashes[theirs]:
-                continue
-            if _alike(pictures.pixels[mine], pictures.pixels[theirs]):
-                found[mine] = (theirs, side)
-    if not found:
-        return []
-    shown = [
-        f"{printable(source.names[mine])} ~ {printable(source.names[theirs])} ({SPLITS[side]})"
-        for mine, (theirs, side) in list(found.items())[:_SHOWN]
-    ]
-    message = f"{_pictures(len(found))} of train nearly equal one of validation or test; kept"
-    if cut:
-        message += f" (there may be more: the search ends at {_MOST_COMPARED:,} pairs)"
-    return [Finding("near duplicate", len(found), message, tuple(shown))]
+    """Pictures that nearly equal one of another split. Looks (difference hashes) propose pairs,
+    the correlation of the pixels decides; small and flat pictures, of which unlike ones look
+    alike, take no part."""
+    found: list[Finding] = []
+    for side, others in ((0, (1, 2)), (1, (2,))):
+        like: dict[int, tuple[int, int]] = {}  # a picture to its like and the like's split
+        cut = False
+        for other in others:
+            cut |= _near(pictures, sides, side, other, like)
+        if not like:
+            continue
+        shown = [
+            f"{printable(source.names[mine])} ~ {printable(source.names[theirs])} ({SPLITS[other]})"
+            for mine, (theirs, other) in list(like.items())[:_SHOWN]
+        ]
+        where = f"one of {' or '.join(SPLITS[other] for other in others)}; kept"
+        of = f"of {SPLITS[side]} nearly"
+        message = counted(len(like), f"picture {of} equals {where}", f"pictures {of} equal {where}")
+        if cut:
+            message += f" (there may be more: the search ends at {_MOST_COMPARED:,} pairs)"
+        found.append(Finding("near duplicate", len(like), message, tuple(shown)))
+    return found
+
+
+def _near(
+    pictures: Pictures,
+    sides: NDArray[np.int8],
+    side: int,
+    other: int,
+    like: dict[int, tuple[int, int]],
+) -> bool:
+    """Adds to `like` the pictures of a side that nearly equal one of another. Returns whether
+    the search was cut short."""
+    lively, looks = pictures.records["lively"] != 0, pictures.records["look"]
+    ours, others = (np.flatnonzero(lively & (sides == s)) for s in (side, other))
+    pairs, more = duplicates.near_pairs(looks[ours], looks[others], _MOST_COMPARED)
+    hashes = pictures.records["content"]
+    for a, b in pairs[:_MOST_CHECKED].tolist():
+        mine, theirs = int(ours[a]), int(others[b])
+        if mine in like or hashes[mine] == hashes[theirs]:
+            continue
+        if _alike(pictures.pixels[mine], pictures.pixels[theirs]):
+            like[mine] = (theirs, other)
+    return more or len(pairs) > _MOST_CHECKED
 
 
 def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
@@ -174,16 +199,12 @@ def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     return scale > 0 and float((a * b).sum()) / scale >= ALIKE
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"
-
-
 def _finding(
-    kind: str, source: Source, mask: Mask, message: str, dropped: bool = False
+    kind: str, source: Source, mask: Mask, one: str, several: str, dropped: bool = False
 ) -> list[Finding]:
     at = np.flatnonzero(mask)
     if not len(at):
         return []
     shown = tuple(printable(source.names[i]) for i in at[:_SHOWN].tolist())
-    words = message.format(_pictures(len(at)))
+    words = counted(len(at), one, several)
     return [Finding(kind, len(at), words, shown, dropped=len(at) if dropped else 0)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shoestring.core.errors import DataError
 from shoestring.core.protocols import Progress
 from shoestring.core.receipt import Finding, Plain
-from shoestring.data.names import SPLITS, printable
+from shoestring.data.names import SPLITS, counted, printable
 from shoestring.tasks.images import checks
 from shoestring.tasks.images.examples import ImageExamples
 from shoestring.tasks.images.options import ImageOptions
@@ -175,7 +175,11 @@ def _used_labels(
     empty = tuple(printable(n) for n, c in zip(listed.label_names, counts, strict=True) if c == 0)
     if not empty:
         return renumbered[listed.labels], names, []
-    words = f"{len(empty)} classes have no readable picture and were left out"
+    words = counted(
+        len(empty),
+        "class has no readable picture and was left out",
+        "classes have no readable picture and were left out",
+    )
     return renumbered[listed.labels], names, [Finding("empty class", len(empty), words, empty)]
 
 

@@ -150,7 +150,7 @@ class ImagePredictor:
             rows.update(zip(places, self.probabilities(batch), strict=True))
         for place, (name, picture) in enumerate(waiting):
             if isinstance(picture, str):
-                yield {"input": name, "error": picture}
+                yield {"input": name, "error": picture.removeprefix(f"{name}: ")}
             else:
                 yield self._answer(name, rows[place], options)
 

@@ -14,7 +14,7 @@ from shoestring.core.errors import DataError
 from shoestring.core.receipt import Finding
 from shoestring.data import duplicates, split
 from shoestring.data.groups import groups_of
-from shoestring.data.names import SPLITS, printable
+from shoestring.data.names import SPLITS, counted, printable
 from shoestring.tasks.images import checks
 from shoestring.tasks.images.options import ImageOptions
 from shoestring.tasks.images.reading.sources import NO_SPLIT, Source
@@ -72,8 +72,10 @@ class Sides:
         leaked = np.zeros(len(self.sides), np.bool_)
         leaked[train] = duplicates.standing_in(self.hashes[train], self.hashes[held])
         self.sides[leaked] = OUT
-        words = "{} of train stand byte for byte in validation or test and were left out of train"
-        self.findings += checks.left_out(self.source, leaked, "leak", words)
+        what = "pixel for pixel in validation or test and"
+        one = f"picture of train stands {what} was left out of train"
+        several = f"pictures of train stand {what} were left out of train"
+        self.findings += checks.left_out(self.source, leaked, "leak", one, several)
         self._check_given_pairs()
 
     def _check_given_pairs(self) -> None:
@@ -81,14 +83,16 @@ class Sides:
         validation, test = self._where(VALIDATION), self._where(TEST)
         both = duplicates.standing_in(self.hashes[validation], self.hashes[test])
         if both.any():
-            words = f"{int(both.sum()):,} validation pictures stand in test as well; kept"
-            self.findings.append(Finding("leak", int(both.sum()), words))
+            count = int(both.sum())
+            stand = counted(count, "validation picture stands", "validation pictures stand")
+            self.findings.append(Finding("leak", count, f"{stand} in test as well; kept"))
         if self.groups is not None:
             held = {g for g, s in zip(self.groups, self.sides, strict=True) if s in (1, 2)}
             train = {g for g, s in zip(self.groups, self.sides, strict=True) if s == TRAIN}
             shared = sorted(held & train)
             if shared:
-                words = f"{len(shared):,} groups stand in train and in validation or test as given"
+                stand = counted(len(shared), "group stands", "groups stand")
+                words = f"{stand} in train and in validation or test as given"
                 shown = tuple(printable(g) for g in shared[:10])
                 self.findings.append(Finding("leak", len(shared), words, shown))
 
@@ -134,7 +138,8 @@ class Sides:
     def _say_set_aside(self, name: str, held: int) -> None:
         kept = "groups kept together" if self.groups is not None else "equal pictures kept together"
         how = f"split_seed {self.options.split_seed}, {kept}"
-        words = f"{held:,} pictures of train were set aside as {name} ({how})"
+        were = counted(held, "picture of train was", "pictures of train were")
+        words = f"{were} set aside as {name} ({how})"
         self.findings.append(Finding("split", held, words))
 
     def _deal(self, fold: int, folds: int) -> None:
@@ -148,7 +153,8 @@ class Sides:
                 raise DataError(f"fold {fold}/{folds} leaves nothing for {name}: too few pictures")
         aside = " (the given splits were set aside)" if (self.source.splits > TRAIN).any() else ""
         count = int(self._where(TEST).sum())
-        words = f"fold {fold} of {folds}: {count:,} pictures are the test split{aside}"
+        are = counted(count, "picture is", "pictures are")
+        words = f"fold {fold} of {folds}: {are} the test split{aside}"
         self.findings.append(Finding("split", count, words))
 
     def _thin_out(self) -> None:
@@ -163,8 +169,9 @@ class Sides:
         self.sides[mask] = OUT
         asked = [f"per_class {number}"] if number is not None else []
         asked += [f"train_share {share:g}"] if share != 1 else []
-        words = "{} of train were left out, as asked by " + " and ".join(asked)
-        self.findings += checks.left_out(self.source, mask, "left out", words)
+        out = f"left out, as asked by {' and '.join(asked)}"
+        one, several = f"picture of train was {out}", f"pictures of train were {out}"
+        self.findings += checks.left_out(self.source, mask, "left out", one, several)
 
 
 def counts(sides: Sides, side: int, labels: int) -> NDArray[np.int64]:

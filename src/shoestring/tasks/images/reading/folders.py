@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shoestring.core.errors import DataError
 from shoestring.core.receipt import Finding
-from shoestring.data.names import natural_key, printable, split_of
+from shoestring.data.names import counted, natural_key, printable, split_of
 from shoestring.tasks.images.reading.reader import ENDINGS
 from shoestring.tasks.images.reading.sources import Entry, Source, assemble
 
@@ -60,12 +60,12 @@ def other_files(names: list[str]) -> tuple[Finding, ...]:
     if not names:
         return ()
     shown = tuple(printable(n) for n in sorted(names, key=natural_key)[:10])
-    lie = (
-        "file that is no picture of a class was"
-        if len(names) == 1
-        else ("files that are no pictures of a class were")
+    words = counted(
+        len(names),
+        "file that is no picture of a class was left alone",
+        "files that are no pictures of a class were left alone",
     )
-    return (Finding("other files", len(names), f"{len(names):,} {lie} left alone", shown),)
+    return (Finding("other files", len(names), words, shown),)
 
 
 def _nothing(root: Path, folders: list[str], loose: list[str]) -> DataError:
@@ -75,7 +75,7 @@ def _nothing(root: Path, folders: list[str], loose: list[str]) -> DataError:
     pictures = [n for n in loose if _has_picture_ending(n)]
     if pictures and not folders:
         return DataError(
-            f"{shown} holds {len(pictures):,} pictures but no class folders; put the pictures of "
+            f"{shown} holds {counted(len(pictures), 'picture')} but no class folders; put the pictures of "
             f"each class in a folder of its own, or add a metadata.csv of file_name,label"
         )
     return DataError(f"no pictures were found in the folders of {shown}")
@@ -124,8 +124,10 @@ def _loose(root: Path, folder: str) -> list[str]:
 
 def _walk(root: Path, place: str) -> Iterator[tuple[str, str, bool]]:
     """(relative name, absolute path, whether it is a picture) of every file below `place`.
-    Linked folders are followed, each real folder once."""
-    waiting, seen, above = [place], set[str](), os.path.abspath(root)
+    Linked folders are followed, each real folder once, but never up to one that this one lies
+    in: that would bring in what lies beside it."""
+    waiting, above = [place], os.path.abspath(root)
+    seen = {*folders_around(root / place), os.path.realpath(root), *folders_around(root)}
     while waiting:
         here = waiting.pop()
         real = os.path.realpath(root / here)
@@ -139,6 +141,11 @@ def _walk(root: Path, place: str) -> Iterator[tuple[str, str, bool]]:
             else:
                 path = os.path.join(above, name)
                 yield name, path, _is_picture(entry.name, path)
+
+
+def folders_around(folder: Path) -> set[str]:
+    """The real folders that a folder lies in, however it is reached."""
+    return {str(parent) for parent in Path(os.path.realpath(folder)).parents}
 
 
 def _has_picture_ending(name: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shoestring.core.errors import DataError, UserError
 from shoestring.data.names import natural_key, printable
+from shoestring.tasks.images.reading.folders import folders_around
 from shoestring.tasks.images.reading.preprocess import resized
 from shoestring.tasks.images.reading.reader import ENDINGS
 
@@ -33,7 +34,7 @@ def listed(inputs: Any) -> Iterator[tuple[str, Any]]:
             yield printable(path), path
             continue
         empty = True
-        for file in _walk(Path(path), set()):
+        for file in _walk(Path(path), folders_around(Path(path))):
             empty = False
             yield printable(str(file)), str(file)
         if empty:
@@ -68,7 +69,7 @@ def _is_sequence(inputs: Any) -> bool:
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     """Pictures under `folder` in natural order, one folder's names in memory at a time. Files of
-    other kinds are passed over; linked folders are followed, each real folder once."""
+    other kinds are passed over; linked folders are followed, each real folder once and none that `seen` holds."""
     real = os.path.realpath(folder)
     if real in seen:
         return
