@@ -32,6 +32,7 @@ from shoestring.core.errors import (
 from shoestring.core.receipt import Interval, Scores
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
+from tests.report.sheets import SHEET
 
 HEAVY = ("torch", "onnxruntime", "onnx", "numpy", "rich", "PIL", "matplotlib", "sentencepiece")
 VERBS = (
@@ -398,7 +399,30 @@ def test_predict_answers_what_it_can_and_says_what_it_cannot(
         "broken.png\terror\tholds no picture",
         "a.png\tcat\t0.8750",
     ]
-    assert shown.err.startswith("error: 1 of the inputs")
+    assert shown.err.startswith("error: 1 of 2 inputs could not be read; the other answers")
+
+
+def test_predict_that_answers_nothing_speaks_of_no_other_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(monkeypatch, "load", Opened())
+    assert main(["predict", "b", "broken.png", "broken2.png"]) == DataError.exit_code
+    assert capsys.readouterr().err == "error: none of 2 inputs could be read\n"
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("utf-8", "é☃"), ("latin-1", "\\u00e9\\u2603")])
+def test_json_keeps_letters_where_they_can_be_shown(encoding: str, name: str) -> None:
+    script = """
+import sys, shoestring
+from shoestring.__main__ import main
+shoestring.verify = lambda path: {"name": chr(0xe9) + chr(0x2603)}
+sys.exit(main(["verify", "bundle", "--json"]))
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, env=environment
+    )
+    assert f'"name": "{name}"' in done.stdout.decode(encoding)
 
 
 def test_predict_without_inputs_says_so(
@@ -449,6 +473,34 @@ def test_evaluate_takes_the_options_of_its_task(monkeypatch: pytest.MonkeyPatch,
     calls = said(monkeypatch, "evaluate", SCORES)
     assert main(["evaluate", str(run.path), "photos", "--on-bad", "stop"]) == 0
     assert calls[0][0][2] == {"on_bad": "stop"}
+
+
+def test_evaluate_says_where_training_examples_are_among_the_others(
+    monkeypatch: pytest.MonkeyPatch, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(
+        monkeypatch, "evaluate", replace(SCORES, split="all", details={"findings": ["1 left out"]})
+    )
+    assert main(["evaluate", str(run.path), "photos"]) == 0
+    shown = capsys.readouterr().out
+    assert "- 1 left out" in shown
+    assert "examples that it was trained on are among these" in shown
+    assert main(["evaluate", str(run.path), "others"]) == 0
+    assert "are among these" not in capsys.readouterr().out
+
+
+def test_the_way_to_single_classes_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(monkeypatch, "receipt", SHEET)
+    assert main(["receipt", "runs/a"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "\nsingle classes: shoestring receipt runs/a --details\n"
+    )
+    assert main(["receipt", "runs/a", "runs/a"]) == 0
+    assert capsys.readouterr().out.count("--details") == 1
+    assert main(["receipt", "runs/a", "--details"]) == 0
+    assert "--details" not in capsys.readouterr().out
 
 
 def test_receipts_follow_one_another(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -572,6 +624,28 @@ sys.exit(main(["data", "get", "mnist"]))
         [sys.executable, "-c", script], check=False, capture_output=True, env=environment
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, shown, b"")
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_an_interrupt_behind_an_error_of_a_library_is_a_stop(hidden: bool) -> None:
+    """As where Ctrl-C meets an import, and SIGTERM, which takes the same way."""
+    script = f"""
+import os, shoestring, signal, sys
+from shoestring.__main__ import main
+def verify(path):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except KeyboardInterrupt as error:
+        if {hidden}:
+            raise ImportError("a part cannot be loaded") from error
+        raise
+shoestring.verify = verify
+sys.exit(main(["verify", "bundle"]))
+"""
+    process = started(script)
+    _, err = process.communicate()
+    assert (process.returncode, err.strip()) == (130, b"error: stopped")
 
 
 def test_the_module_is_the_command() -> None:

@@ -220,16 +220,16 @@ def evaluate(
     written down beside the bundle.
     """
     from shoestring.report import progress, tables, text
+    from shoestring.report.sheet import was_trained_on
 
-    sheet = shoestring.receipt(bundle)
-    options = given(context, lambda: sheet.task, bundle)
+    options = given(context, lambda: shoestring.receipt(bundle).task, bundle)
     with progress.watch(sys.stderr, quiet=quiet) as listener:
         scores = shoestring.evaluate(bundle, source, options, progress=listener.stage)
     if as_json:
         _print_json(scores)
     else:
         text.show(tables.scores(scores, details), sys.stdout)
-        if sheet.was_trained_on(source, scores.split):
+        if was_trained_on(bundle, source, scores.split):
             click.echo("  - examples that it was trained on are among these: it knows them already")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring.data.names import natural_key, printable, split_of
+from shoestring.data.names import counted, natural_key, printable, split_of
 
 
 def test_numbers_sort_by_value() -> None:
@@ -35,3 +35,9 @@ def test_bytes_that_are_no_text_are_shown_escaped() -> None:
 def test_words_for_splits() -> None:
     assert [split_of(w) for w in ("val", "Valid", "dev", "validation")] == ["validation"] * 4
     assert (split_of("TRAIN"), split_of("test"), split_of("cats")) == ("train", "test", None)
+
+
+def test_words_agree_with_their_number() -> None:
+    assert counted(1, "step") == "1 step"
+    assert counted(0, "step") == "0 steps"
+    assert counted(2000, "class has", "classes have") == "2,000 classes have"

@@ -32,3 +32,12 @@ def test_dataclasses_are_told_by_their_fields() -> None:
         "path": "a",
         "nan": None,
     }
+
+
+def test_letters_stay_and_orders_to_a_terminal_do_not() -> None:
+    plain = {"name": "é☃", "order": "\x9b2J\u202e\udcff"}
+    shown = json_text(plain)
+    assert "é☃" in shown
+    assert r"\u009b2J\u202e\udcff" in shown
+    assert json_text(plain, ascii_only=True).isascii()
+    assert json.loads(shown) == plain

@@ -16,7 +16,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.receipt import Receipt
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
-from shoestring.report.sheet import receipt
+from shoestring.report.sheet import receipt, was_trained_on
 from tests.report.sheets import FINDINGS, RECEIPTS, SCORES, SHEET
 
 
@@ -95,3 +95,11 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / store.STARTED).touch()
     with pytest.raises(RunError, match="unfinished"):
         receipt(tmp_path)
+
+
+def test_a_source_that_was_trained_on_is_known_again(folder: Path, tmp_path: Path) -> None:
+    assert was_trained_on(folder, "mnist", "all")
+    assert was_trained_on(folder, "mnist:train", "train")
+    assert not was_trained_on(folder, "mnist", "test")
+    assert not was_trained_on(folder, "photos", "all")
+    assert not was_trained_on(tmp_path / "bundle", "mnist", "all")

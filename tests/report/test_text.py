@@ -63,6 +63,28 @@ def test_a_reason_that_holds_for_several_is_said_once() -> None:
     assert "average:decay=0.9 skipped: less than one epoch" in shown
 
 
+def test_long_options_stand_below_the_name_and_break_between_them() -> None:
+    long = "augment:shift=0.125,rotate=12.5,scale=0.15,shear=0.1,erase=0.25,flip=horizontal"
+    shown = at(60, replace(SHEET, receipts=(Receipt(long, reason="because"),))).splitlines()
+    (row,) = (i for i, line in enumerate(shown) if line.split()[:1] == ["augment"])
+    assert shown[row].split() == ["augment", "not", "measured"]
+    words = " ".join(shown).split()
+    assert all(option.rstrip(",") in {w.rstrip(",") for w in words}
+               for option in long.partition(":")[2].split(","))  # fmt: skip
+    assert "  - augment not measured: because" in shown
+
+
+def test_what_is_not_there_is_not_counted() -> None:
+    none = Finding("split", 0, "no test split: none is given")
+    assert "  split    no test split" in at(80, replace(SHEET, findings=(none,)))
+
+
+def test_what_was_seen_in_the_data_stands_below_the_scores() -> None:
+    said = "5 pictures could not be read and were left out"
+    shown = text.plain(tables.scores(replace(SCORES, details={"findings": [said]})))
+    assert shown.endswith(f"  - {said}")
+
+
 def test_work_that_is_no_technique_has_no_verdict() -> None:
     only = replace(SHEET, receipts=(Receipt("export", reason="largest difference 3e-07"),))
     shown = at(100, only)

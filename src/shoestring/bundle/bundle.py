@@ -46,7 +46,7 @@ class Bundle:
 
     def predict(self, inputs: Any, options: Any = None) -> list[Plain]:
         """One answer for each input, in order. `inputs` is one input or a sequence of them, as
-        the task takes them; `options` the task's answer options, or a mapping of them:
+        the task takes them; `options` the task's answer options, or a mapping of them.
 
             bundle.predict("cat.jpg", {"top": 2})
             bundle.predict(["cat.jpg", "dog.jpg"], {"top": 2, "reject": 0.5})

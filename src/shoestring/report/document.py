@@ -9,7 +9,6 @@ from typing import Any
 
 from shoestring.core.plain import to_plain
 
-
 _NOT_ASCII = re.compile(r"[^\n -~]")
 
 

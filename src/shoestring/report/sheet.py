@@ -57,15 +57,6 @@ class Sheet:
             if r.technique == TEST_OPENED and r.after is not None
         )
 
-    def was_trained_on(self, source: str, split: str) -> bool:
-        """Whether a source that was evaluated without naming a split is the run's own, so that
-        the pictures or sentences that it learnt from are among what it was measured on."""
-        if self.recipe is None or split_of(split) not in (None, "train"):
-            return False
-        own = self.recipe.source
-        same = source == own or os.path.realpath(source) == os.path.realpath(own)
-        return same or split_of(split) == "train" and source == f"{own}:train"
-
     @property
     def has_details(self) -> bool:
         """Whether there are tables of single classes to show."""
@@ -100,6 +91,18 @@ def receipt(path: str | os.PathLike[str]) -> Sheet:
         parents=run.parents,
         environment=run.environment,
     )
+
+
+def was_trained_on(path: str | os.PathLike[str], source: str, split: str) -> bool:
+    """Whether a source that was evaluated, on a split or on all of it, is the run's own, so that
+    examples that it learnt from are among those that it was measured on. A bundle does not know
+    what it was trained on."""
+    folder = Path(path)
+    if split_of(split) in ("validation", "test") or not (folder / store.RUN).is_file():
+        return False
+    own = store.read(folder).recipe.source
+    same = os.path.realpath(source) == os.path.realpath(own)
+    return same or source in (own, f"{own}:train")
 
 
 def _of_bundle(folder: Path) -> Sheet:

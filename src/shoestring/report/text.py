@@ -159,7 +159,8 @@ class _Lines:
         for line, change in zip(self.lines, changes, strict=True):
             technique, _, options = line.technique.partition(":")
             name = Text(technique)
-            for part in wrap(options.replace(",", ", "), OPTIONS_WIDTH, break_long_words=False):
+            spaced = options.replace(",", ", ")
+            for part in wrap(spaced, OPTIONS_WIDTH, break_long_words=False, break_on_hyphens=False):
                 name.append(f"\n  {part}", style="dim")
             if not columns and change:
                 name.append("\n  " + ", ".join(change.values()), style="dim")
@@ -203,6 +204,7 @@ def _verdict(line: Receipt) -> str:
 
 def _notes(lines: Sequence[Receipt]) -> Table:
     """The reasons, each said once for all the lines that it holds for."""
+    names = [line.technique.partition(":")[0] for line in lines]
     together: dict[tuple[str, str], list[Receipt]] = {}
     for line in lines:
         if line.reason:
@@ -211,10 +213,16 @@ def _notes(lines: Sequence[Receipt]) -> Table:
             together.setdefault(same, []).append(line)
     notes = Table.grid(padding=(0, 1, 0, 0))
     for (verdict, reason), alike in together.items():
-        names = ", ".join(line.technique for line in alike)
+        called = ", ".join(_called(line, names) for line in alike)
         said = alike[0].reason if len(alike) == 1 else reason
-        notes.add_row("-", f"{names}{' ' * bool(verdict)}{verdict}: {said}", style="dim")
+        notes.add_row("-", f"{called}{' ' * bool(verdict)}{verdict}: {said}", style="dim")
     return notes
+
+
+def _called(line: Receipt, names: Sequence[str]) -> str:
+    """A technique's name, with its options where the receipt has several of that name."""
+    name = line.technique.partition(":")[0]
+    return name if names.count(name) == 1 else line.technique.replace(",", ", ")
 
 
 def _looks(looks: Sequence[Plain]) -> Table:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from shoestring.core.errors import DataError, UserError
 from shoestring.tasks.images.data import recognizes
@@ -154,6 +155,36 @@ def test_near_duplicates_across_splits_are_said_and_kept(tmp_path: Path) -> None
         (finding,) = (f for f in dataset.findings if f.kind == "near duplicate")
         assert (finding.count, finding.dropped) == (1, 0)
         assert finding.examples == ("train/a/3.png ~ test/a/again.jpg (test)",)
+
+
+def test_a_resized_and_recompressed_copy_of_a_noisy_picture_is_a_near_duplicate(
+    tmp_path: Path,
+) -> None:
+    places = [("train", "a", 0), ("train", "b", 5), ("val", "a", 0), ("val", "b", 20)]
+    for split, label, first in [*places, ("test", "a", 30), ("test", "b", 20)]:
+        folder = tmp_path / split / label
+        folder.mkdir(parents=True)
+        for i in range(first, first + 4):
+            clean = np.asarray(noise(i, 96), np.float64)
+            noisy = clean + np.random.default_rng(i).normal(0, 25, clean.shape)
+            pixels = np.clip(noisy, 0, 255).astype(np.uint8)
+            side = {"train": 96, "val": 92, "test": 90}[split]
+            copy = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
+            copy.save(folder / f"{i}.jpg", quality=70)
+    found = [f for f in loaded(tmp_path).findings if f.kind == "near duplicate"]
+    assert [f.message for f in found] == [
+        "4 pictures of train nearly equal one of validation or test; kept",
+        "4 pictures of validation nearly equal one of test; kept",
+    ]
+
+
+def test_what_is_said_of_one_picture_agrees_with_it(tmp_path: Path) -> None:
+    folder_of(tmp_path, {"a": 6, "b": 6})
+    shutil.copy(tmp_path / "a" / "0.png", tmp_path / "a" / "again.png")
+    (tmp_path / "b" / "broken.png").write_bytes(b"no")
+    said = {f.kind: f.message for f in loaded(tmp_path).findings}
+    assert said["duplicate"] == "1 picture repeats another one pixel for pixel"
+    assert said["broken"] == "1 picture could not be read and was left out"
 
 
 def test_unequal_classes_are_said(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_a_broken_input_stays_in_its_place(grey: bundle.Bundle, tmp_path: Path) 
     assert same(answers[0], answers[-1])
     for answer in answers[1:-1]:
         assert set(answer) == {"input", "error"}, answer
+        assert not answer["error"].startswith(answer["input"]), answer
     assert answers[2]["input"] == str(tmp_path / "absent.png")
     assert "No such file" in answers[2]["error"]
     assert "0 bytes" in answers[3]["error"]

@@ -22,7 +22,8 @@ from shoestring.tasks.images.reading.reader import READ
 from shoestring.tasks.images.reading.sources import Source
 
 IMBALANCE = 5.0  # largest class over smallest from which it is worth a line
-ALIKE = 0.98  # correlation of two pictures' pixels from which they are near duplicates
+ALIKE = 0.995  # correlation of two coarse pictures from which they are near duplicates
+_COARSE_SIDE = 16
 _SHOWN = 10
 _SHOWN_BROKEN = 1000  # a list to work from, not only a taste
 _MOST_COMPARED = 5_000_000  # pairs of looks
@@ -66,9 +67,10 @@ def resized(source: Source, pictures: Pictures) -> list[Finding]:
         f"{printable(source.names[i])}: {records[i]['width']} x {records[i]['height']}"
         for i in at[:_SHOWN].tolist()
     ]
+    were = counted(len(at), "picture was", "pictures were")
     message = (
-        f"{counted(len(at), 'picture was', 'pictures were')} resized to the {plan.width} x {plan.height} pixels that the bundle "
-        f"takes; it was trained on pictures of that size only"
+        f"{were} resized to the {plan.width} x {plan.height} pixels that the bundle takes; "
+        f"it was trained on pictures of that size only"
     )
     return [Finding("other size", len(at), message, tuple(shown))]
 
@@ -129,7 +131,9 @@ def imbalance(counts: NDArray[np.int64], labels: Sequence[str]) -> list[Finding]
 def near_duplicates(source: Source, pictures: Pictures, sides: NDArray[np.int8]) -> list[Finding]:
     """As `search_near_duplicates`, remembered for the same pictures on the same sides."""
     digest = hashlib.blake2b(pictures.records.tobytes(), digest_size=16)
-    digest.update(sides.tobytes() + source.stamp.encode() + repr((FORM, _SEARCH, pictures.plan)).encode())
+    digest.update(
+        sides.tobytes() + source.stamp.encode() + repr((FORM, _SEARCH, pictures.plan)).encode()
+    )
     key = f"images/near-{digest.hexdigest()}"
     folder = cache.existing(key)
     if folder is not None:
@@ -193,10 +197,23 @@ def _near(
 
 
 def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    a, b = one.astype(np.float64), other.astype(np.float64)
+    a, b = _coarse(one), _coarse(other)
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return scale > 0 and float((a * b).sum()) / scale >= ALIKE
+
+
+def _coarse(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Means of at most 16 x 16 places: noise, which no copy keeps that was resized or compressed,
+    is gone from them."""
+    sums = pixels.astype(np.float64)
+    for axis in (0, 1):
+        length = pixels.shape[axis]
+        count = min(_COARSE_SIDE, length)
+        starts = np.arange(count) * length // count
+        widths = np.diff([*starts.tolist(), length]).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+        sums = np.add.reduceat(sums, starts, axis=axis) / widths
+    return sums
 
 
 def _finding(

@@ -9,7 +9,7 @@ import pytest
 
 from shoestring.core.errors import DataError
 from shoestring.core.protocols import silent
-from shoestring.tasks.images.reading import folders, sources
+from shoestring.tasks.images.reading import folders, inputs, sources
 from shoestring.tasks.images.reading.sources import recognizes
 from tests.tasks.images.drawn import folder_of, kinds, loaded, noise, save, sizes
 
@@ -177,6 +177,17 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     assert dataset.facts["labels"] == ["a", "b", "c"]
     assert sizes(dataset) == (9, 3, 0)
     assert kinds(dataset)["broken"] == 2
+
+
+def test_a_link_up_to_a_folder_around_brings_nothing_in(tmp_path: Path) -> None:
+    folder_of(tmp_path / "data", {"a": 6, "b": 6})
+    (tmp_path / "data" / "b" / "loop").symlink_to("..")
+    (tmp_path / "data" / "b" / "further").symlink_to(tmp_path)
+    dataset = loaded(tmp_path / "data")
+    assert sum(sizes(dataset)) == 12
+    assert "label conflict" not in kinds(dataset)
+    given = [name for name, _ in inputs.listed(tmp_path / "data" / "b")]
+    assert given == [str(tmp_path / "data" / "b" / f"{i}.png") for i in range(6)]
 
 
 def test_a_folder_that_cannot_be_read_is_named(

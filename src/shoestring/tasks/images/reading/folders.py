@@ -75,8 +75,9 @@ def _nothing(root: Path, folders: list[str], loose: list[str]) -> DataError:
     pictures = [n for n in loose if _has_picture_ending(n)]
     if pictures and not folders:
         return DataError(
-            f"{shown} holds {counted(len(pictures), 'picture')} but no class folders; put the pictures of "
-            f"each class in a folder of its own, or add a metadata.csv of file_name,label"
+            f"{shown} holds {counted(len(pictures), 'picture')} but no class folders; put "
+            f"the pictures of each class in a folder of its own, or add a metadata.csv of "
+            f"file_name,label"
         )
     return DataError(f"no pictures were found in the folders of {shown}")
 

@@ -69,7 +69,8 @@ def _is_sequence(inputs: Any) -> bool:
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     """Pictures under `folder` in natural order, one folder's names in memory at a time. Files of
-    other kinds are passed over; linked folders are followed, each real folder once and none that `seen` holds."""
+    other kinds are passed over; linked folders are followed, each real folder once and
+    none that `seen` holds."""
     real = os.path.realpath(folder)
     if real in seen:
         return
