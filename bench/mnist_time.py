@@ -49,11 +49,11 @@ POINTS = (
     Point("99.5%", ("epochs", "2"), 0.995, 20.0, network="compact:width=32"),
     Point(
         "99.65%",
-        ("epochs", "12"),
+        ("epochs", "8"),
         0.9965,
         120.0,
         ("augment:shift=0.036,rotation=10,scale=0.1,shear=0.1", "average:decay=0.99"),
-        "compact:width=32,depth=2",
+        "compact:width=48",
     ),
 )
 
