@@ -291,3 +291,17 @@ def test_a_wrong_network_size_leaves_no_folder_behind(source: Path, tmp_path: Pa
 def test_more_threads_than_any_machine_has_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cores"):
         shoestring.train(source, out=tmp_path / "x", threads=99999, steps=1)
+
+
+@pytest.mark.parametrize("network", ["compact:width=4", "classic"])
+def test_augment_without_options_is_the_usual_one_and_never_nothing(
+    source: Path, tmp_path: Path, network: str
+) -> None:
+    run = shoestring.train(
+        source, out=tmp_path / "x", techniques=["augment"], network=network, steps=2, threads=1
+    )
+    (words,) = run.recipe.hooks
+    assert words.startswith("augment:shift=")
+    (line,) = [r for r in run.receipts if r.technique.startswith("augment")]
+    assert line.technique == words
+    assert line.options["shift"] > 0

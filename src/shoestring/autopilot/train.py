@@ -122,9 +122,12 @@ def _trained(
     run = edited((*map(plugins.technique, recorded), *chosen), run, clock)
     left = None if clock.seconds is None else clock.remaining()
     completed = plugins.task(run.task).complete(run.recipe, dataset, left)
-    added = [plugins.technique(w) for w in completed.hooks if w not in run.recipe.hooks]
-    run = replace(run, recipe=replace(completed, hooks=run.recipe.hooks))
-    run = edited(tuple(added), run, clock)
+    added = [w for w in completed.hooks if w not in run.recipe.hooks]
+    # One that was asked for without options has them now: its line says so instead.
+    again = {w.partition(":")[0] for w in added}
+    kept = tuple(r for r in run.receipts if r.technique.partition(":")[0] not in again)
+    run = replace(run, recipe=replace(completed, hooks=run.recipe.hooks), receipts=kept)
+    run = edited(tuple(map(plugins.technique, added)), run, clock)
     store.write_started(run)
     store.write_spent(run.path, store.Spent(clock.elapsed(), clock.seconds))
     return _fitted(run, dataset, clock, log_every, listener)

@@ -12,6 +12,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.listener import Listener
 from shoestring.core.protocols import Placement
 from shoestring.core.run import PlanChange, Recipe, Run
+from shoestring.data.names import counted
 from shoestring.engine import schedule, store
 from shoestring.engine.device import PRECISIONS, default_threads, wait
 from shoestring.engine.loop import Feeds, Loop
@@ -85,7 +86,8 @@ def planned(
     steps = max(1, steps)
     if steps < FEW_STEPS and steps < (asked or FEW_STEPS):
         listener.say(
-            f"the budget gives {steps} steps, {steps / per_epoch:.2f} of an epoch: expect little"
+            f"the budget gives {counted(steps, 'step')}, {steps / per_epoch:.2f} of an epoch: "
+            f"expect little"
         )
     every = recipe.evaluate_every or max(1, -(-steps // round(count)))
     recipe = replace(recipe, evaluate_every=every, plan=(PlanChange(0, steps, reason),))

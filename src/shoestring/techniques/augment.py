@@ -16,8 +16,9 @@ class Augment(Hook):
     """Changes every training example a little, at random, in ways that keep its label.
 
     Helps where there are few examples and time for many epochs. Costs a few percent of each step,
-    and more epochs until the fit has converged. An option that is left out takes the task's
-    default for the time at hand; 0 turns it off. Flipping is never assumed: a mirrored 2 is no 2.
+    and more epochs until the fit has converged. Without options it takes the task's default for
+    the data and the time at hand; with any, those that are not named stay off. Flipping is never
+    assumed: a mirrored 2 is no 2.
 
     Source: Simard et al. 2003, "Best practices for convolutional neural networks".
     """

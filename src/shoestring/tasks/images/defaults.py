@@ -31,16 +31,18 @@ LONG_EPOCHS = 10.0  # assumed where only steps or nothing was said
 
 def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
     """Every field that the person left open, decided. Nothing that was said is changed."""
-    if recipe.network.get("kind") == "classic":
-        return _classic(recipe)
     count = len(dataset.train)
     network = {"kind": "compact", **recipe.network}
-    if "width" not in network:
+    if network["kind"] == "compact" and "width" not in network:
         network["width"] = _width(recipe, dataset, count, seconds)
-    hooks = list(recipe.hooks)
+    usual = _augment(dataset.facts, _epochs(recipe, network, dataset, seconds))
+    # Asked for without options, augment is the usual one.
+    hooks = [usual if words == "augment" else words for words in recipe.hooks]
+    if network["kind"] == "classic":
+        return _classic(replace(recipe, hooks=tuple(hooks)))
     chosen = {words.partition(":")[0] for words in hooks} | set(recipe.without)
     if "augment" not in chosen:
-        hooks.append(_augment(dataset.facts, _epochs(recipe, network, dataset, seconds)))
+        hooks.append(usual)
     return _filled(
         replace(recipe, network=network, hooks=tuple(hooks)),
         optimizer="muon",
