@@ -42,7 +42,10 @@ slow: $(STAMP) ## the tests that take minutes, and mutation testing
 
 bench: $(STAMP) ## the figures of bench/README.md, each script printing its own
 	$(PYTHON) scripts/environment.py .venv all,dev,bench $(INSTALLER)
-	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	sh bench/peers/setup.sh
+	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; \
+	  case $$script in *mnist_time.py) more=--with-keras;; *) more=;; esac; \
+	  $(BIN)/python $$script $$more; done
 
 $(STAMP): pyproject.toml constraints.txt scripts/environment.py
 	$(PYTHON) scripts/environment.py .venv all,dev $(INSTALLER)
