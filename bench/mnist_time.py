@@ -315,7 +315,7 @@ def _plot(
     axes.set_ylabel("test accuracy of the bundle, %")
     axes.set_title("MNIST: a dot a seed, a bar their mean, a corner what was asked")
     axes.grid(visible=True, which="both", alpha=0.2)
-    axes.legend(loc="lower right", framealpha=0.6)
+    axes.legend(loc="upper left", framealpha=0.6)
     figure.savefig(path, dpi=120)
     name = path.relative_to(RESULTS.parent.parent)
     print(f"drawn to {name}")

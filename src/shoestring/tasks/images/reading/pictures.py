@@ -36,7 +36,7 @@ from shoestring.tasks.images.reading.sources import Source
 FORM = 2  # of the cached files; a change of decoding, hashing or resizing raises it
 KEEP_SIDE = 128  # pictures that are all of one size up to this side are kept as they are
 SMALLEST_SIDE, LARGEST_SIDE, SIDE_STEP = 16, 96, 8  # of the square that is chosen otherwise
-_PROBES = 1000  # pictures whose headers are read to choose a size
+_PROBES = 250  # headers; a set that turns out otherwise is filled again
 _ARRAY_CHUNK = 4096
 _STAGE = "reading pictures"
 
@@ -176,8 +176,8 @@ def _fill_from_arrays(
 
 
 def _probed(source: Source) -> tuple[list[tuple[int, int]], bool]:
-    """Sizes, and whether all are grey, of the pictures whose headers were looked at: up to a
-    thousand evenly spread, and those of the smallest and largest files, where odd ones hide."""
+    """Sizes, and whether all are grey, of the pictures whose headers were looked at: up to
+    250 evenly spread, and those of the smallest and largest files, where odd ones hide."""
     count = len(source)
     spread = {i * count // _PROBES for i in range(_PROBES)} if count > _PROBES else range(count)
     by_size = sorted(range(count), key=source.file_sizes.__getitem__) if count > _PROBES else []
