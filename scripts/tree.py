@@ -52,7 +52,7 @@ def below(folder: Path, depth: int) -> Iterator[str]:
 def holds(path: Path) -> bool:
     """Whether this is a file for the tree: not hidden, not made by running something."""
     parts = path.relative_to(ROOT).parts
-    made = any(part == "__pycache__" or part.startswith(".") for part in parts)
+    made = any(part in ("__pycache__", "results") or part.startswith(".") for part in parts)
     return path.is_file() and not made
 
 
