@@ -74,12 +74,6 @@ def sealed(
             latency_seconds=_latency(budget),
             allowance=budget.share(1.0),
         )
-    network = plugins.task(run.task).network(run.architecture["kind"])  # type: ignore[index]  # trained
-    scores = replace(
-        scores,
-        parameters=sum(p.numel() for p in model.parameters()),
-        macs=network.macs(run.architecture or {}),
-    )
     run = replace(run, scores=scores)
     run = noted(run, "fit", cost=fit_cost, after=scores)
     run = noted(run, "export", cost=export_meter.cost, reason=agreement)
