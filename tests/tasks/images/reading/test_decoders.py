@@ -34,9 +34,10 @@ def decoded(
     decoders.create(folder, len(files), plan)
     reasons: dict[int, str] = {}
     total = 0
-    for _, count, _, broken in decoders.decode_all(files, [1] * len(files), plan, graph, folder):
-        total += count
-        reasons |= broken
+    with decoders.Crew(files, [1] * len(files)) as crew:
+        for _, count, _, broken in crew.decode(plan, graph, folder):
+            total += count
+            reasons |= broken
     pixels = np.fromfile(folder / "pixels", np.uint8)
     shape = (len(files), plan.height, plan.width, plan.channels)
     return pixels.reshape(shape), np.fromfile(folder / "records", reader.RECORD), reasons, total
@@ -133,22 +134,50 @@ def test_a_full_disk_is_raised_from_the_worker(
         decoded(files, tmp_path / "out")
 
 
-def test_who_stops_early_leaves_no_worker(
-    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The workers, where even a few files have some."""
+    workers = []
     real = subprocess.Popen
 
     def start(*arguments, **options):
-        started.append(real(*arguments, **options))
-        return started[-1]
+        workers.append(real(*arguments, **options))
+        return workers[-1]
 
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(decoders, "FEW_FILES", 0)
     monkeypatch.setattr(decoders, "_CHUNK", 4)
+    return workers
+
+
+def test_who_stops_early_leaves_no_worker(
+    files: list[str], tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
     decoders.create(tmp_path, len(files), PLAN)
-    parts = decoders.decode_all(files, [1] * len(files), PLAN, None, tmp_path)
-    next(parts)
-    parts.close()
-    assert started
+    with decoders.Crew(files, [1] * len(files)) as crew:
+        parts = crew.decode(PLAN, None, tmp_path)
+        next(parts)
+        parts.close()
+        assert started
+        assert all(worker.returncode is not None for worker in started)
+
+
+def test_workers_wait_for_a_plan_and_end_without_one(
+    files: list[str], started: list[subprocess.Popen[bytes]]
+) -> None:
+    with decoders.Crew(files, [1] * len(files)):
+        assert started
+        assert all(worker.poll() is None for worker in started)
     assert all(worker.returncode is not None for worker in started)
+
+
+def test_a_second_plan_has_workers_of_its_own(
+    files: list[str], tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    decoders.create(tmp_path, len(files), PLAN)
+    with decoders.Crew(files, [1] * len(files)) as crew:
+        for parts in (crew.decode(PLAN, None, tmp_path) for _ in range(2)):
+            assert sum(count for _, count, _, _ in parts) == len(files)
+    pixels = np.fromfile(tmp_path / "pixels", np.uint8).reshape(len(files), 16, 16, 3)
+    assert np.array_equal(pixels[10], noise(10))
+    assert len(started) == 2 * decoders.cores()

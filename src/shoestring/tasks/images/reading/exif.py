@@ -7,6 +7,8 @@ and then left out.
 
 from __future__ import annotations
 
+from typing import Literal
+
 _ORIENTATION = 0x0112
 _APP1, _APP2, _START_OF_SCAN = 0xE1, 0xE2, 0xDA
 
@@ -38,15 +40,12 @@ def _orientation(block: bytes) -> int:
     if not little and not block.startswith(b"MM\0*"):
         return 1
 
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(block[at : at + size], "little" if little else "big")
-
-    directory = number(4, 4)
-    for i in range(number(directory, 2)):
-        entry = directory + 2 + 12 * i
-        if entry + 12 > len(block):
-            break
-        if number(entry, 2) == _ORIENTATION:
-            value = number(entry + 8, 2)
+    order: Literal["little", "big"] = "little" if little else "big"
+    start = int.from_bytes(block[4:8], order) + 2  # of the first entry, after their number
+    end = start + 12 * int.from_bytes(block[start - 2 : start], order)
+    tag = _ORIENTATION.to_bytes(2, order)
+    for entry in range(start, min(end, len(block) - 11), 12):
+        if block.startswith(tag, entry):
+            value = int.from_bytes(block[entry + 8 : entry + 10], order)
             return value if 1 <= value <= 8 else 1
     return 1

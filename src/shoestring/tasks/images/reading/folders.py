@@ -127,7 +127,7 @@ def _walk(root: Path, place: str) -> Iterator[tuple[str, str, bool]]:
     """(relative name, absolute path, whether it is a picture) of every file below `place`.
     Linked folders are followed, each real folder once, but never up to one that this one lies
     in: that would bring in what lies beside it."""
-    waiting, above = [place], os.path.abspath(root)
+    waiting, above = [place], os.path.join(os.path.abspath(root), "")
     seen = {*folders_around(root / place), os.path.realpath(root), *folders_around(root)}
     while waiting:
         here = waiting.pop()
@@ -135,12 +135,13 @@ def _walk(root: Path, place: str) -> Iterator[tuple[str, str, bool]]:
         if real in seen:
             continue
         seen.add(real)
+        start = os.path.join(here, "")
         for entry in _scan(root / here):
-            name = os.path.join(here, entry.name)
+            name = start + entry.name
             if _is_folder(entry):
                 waiting.append(name)
             else:
-                path = os.path.join(above, name)
+                path = above + name
                 yield name, path, _is_picture(entry.name, path)
 
 

@@ -119,24 +119,30 @@ def _fill(source: Source, wish: Wish, folder: Path, progress: Progress) -> None:
         plan = _fill_from_arrays(source, source.arrays(), wish, folder, progress)
         reasons: dict[int, str] = {}
     else:
-        plan = wish.plan or choose(*_probed(source), wish)
-        chosen = wish.plan is None
-        while True:
-            misfits, reasons = _fill_from_files(source, plan, chosen, folder, progress)
-            if not misfits:
-                break
-            if COLOURED in misfits:
-                plan = replace(plan, channels=3, strict_grey=False)
-            if OTHER_SIZE in misfits:
-                side = wish.size or square_side([(plan.height, plan.width)])
-                plan = replace(plan, height=side, width=side, resize=True)
+        with decoders.Crew(source.paths, source.file_sizes) as crew:
+            plan = wish.plan or choose(*_probed(source), wish)
+            chosen = wish.plan is None
+            while True:
+                misfits, reasons = _fill_from_files(source, crew, plan, chosen, folder, progress)
+                if not misfits:
+                    break
+                if COLOURED in misfits:
+                    plan = replace(plan, channels=3, strict_grey=False)
+                if OTHER_SIZE in misfits:
+                    side = wish.size or square_side([(plan.height, plan.width)])
+                    plan = replace(plan, height=side, width=side, resize=True)
     (folder / "resize.onnx").unlink(missing_ok=True)
     meta = {"plan": asdict(plan), "reasons": reasons}
     (folder / "meta.json").write_text(json.dumps(meta), "utf-8")
 
 
 def _fill_from_files(
-    source: Source, plan: Plan, chosen: bool, folder: Path, progress: Progress
+    source: Source,
+    crew: decoders.Crew,
+    plan: Plan,
+    chosen: bool,
+    folder: Path,
+    progress: Progress,
 ) -> tuple[set[int], dict[int, str]]:
     """Statuses that show a chosen plan to be wrong, and the reasons of broken files."""
     graph = resize_graph((plan.height, plan.width)) if plan.resize else None
@@ -146,7 +152,7 @@ def _fill_from_files(
     reasons: dict[int, str] = {}
     done = 0
     progress(_STAGE, 0, len(source))
-    parts = decoders.decode_all(source.paths, source.file_sizes, plan, graph, folder)
+    parts = crew.decode(plan, graph, folder)
     for _, count, statuses, broken in parts:
         misfits = statuses & {COLOURED, OTHER_SIZE}
         if chosen and misfits:
@@ -156,7 +162,7 @@ def _fill_from_files(
         progress(_STAGE, done, len(source))
     else:
         return set(), dict(sorted(reasons.items()))
-    parts.close()  # ends its workers
+    parts.close()  # ends its workers; others start for the next plan
     return misfits, {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import stat
@@ -19,7 +20,15 @@ from shoestring.tasks.images.reading.exif import without_exif
 
 MAX_PIXELS = 89_478_485  # Pillow's own guard against decompression bombs: 256 MB of RGB
 MAX_FILE_BYTES = 1 << 29
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "MPO")  # no others are opened
+_PLUGINS = {  # of Pillow; no other formats are opened, but MPO, which begins as a JPEG
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "WEBP": "WebP",
+    "BMP": "Bmp",
+    "GIF": "Gif",
+    "PPM": "Ppm",
+    "TIFF": "Tiff",
+}
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -106,7 +115,7 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     if encoded.startswith(b"\xff\xd8\xff"):
         encoded, turn = without_exif(encoded)
     try:
-        image = Image.open(io.BytesIO(encoded), formats=_heic_formats() if heic else _formats())
+        image = Image.open(io.BytesIO(encoded), formats=_heic_formats() if heic else formats())
     except UnidentifiedImageError as error:
         raise DataError(
             f"{name}: not a picture of a known kind, or its start is damaged"
@@ -130,8 +139,8 @@ def _file_bytes(path: str | os.PathLike[str], name: str) -> bytes:
             raise DataError(f"{name}: not a regular file")
         if info.st_size > MAX_FILE_BYTES:
             raise DataError(f"{name}: {info.st_size:,} bytes are too many for a picture")
-        with open(path, "rb") as file:
-            return file.read()
+        with open(path, "rb", 0) as file:  # read whole, so a buffer would be in the way
+            return file.readall()
     except OSError as error:
         raise DataError(f"{name}: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the name
@@ -139,9 +148,11 @@ def _file_bytes(path: str | os.PathLike[str], name: str) -> bytes:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(f for f in _FORMATS if f in Image.OPEN)
+def formats() -> tuple[str, ...]:
+    """Those that are opened. Pillow has dozens more, which take as long again to import."""
+    for name in _PLUGINS.values():
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+    return tuple(f for f in _PLUGINS if f in Image.OPEN)
 
 
 @cache
@@ -203,8 +214,8 @@ def _pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
         image = Image.alpha_composite(white, image)
     if image.mode != mode:
         image = image.convert(mode)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels if channels == 3 else pixels[:, :, None]
+    height, width = image.height, image.width
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, channels)
 
 
 def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
