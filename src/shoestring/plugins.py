@@ -7,6 +7,7 @@ import os
 import pkgutil
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, cast
@@ -73,15 +74,22 @@ def technique_class(name: str) -> type[Any]:
 
 def technique(words: str) -> Technique:
     """The technique that `name:option=value,option=value` stands for."""
+    name, given = named(words, technique_names(), "technique")
+    return cast(Technique, options_from(technique_class(name), given, name))
+
+
+def named(words: str, names: Sequence[str], what: str) -> tuple[str, dict[str, str]]:
+    """`name:option=value,option=value` as the name, which is one of `names`, and its options."""
     name, _, rest = words.partition(":")
-    kind = technique_class(name)
+    if name not in names:
+        raise UserError(f"there is no {what} {name!r}; there are: {', '.join(names)}")
     given: dict[str, str] = {}
     for piece in filter(None, rest.split(",")):
         key, equals, value = piece.partition("=")
         if not equals:
             raise UserError(f"{name}: {piece!r} is not option=value")
         given[key.strip()] = value.strip()
-    return cast(Technique, options_from(kind, given, name))
+    return name, given
 
 
 def words(technique: Technique) -> str:

@@ -15,12 +15,13 @@ import torch
 from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, RunError
-from shoestring.core.listener import Quiet
-from shoestring.core.protocols import Hook, State
+from shoestring.core.listener import Look, Quiet
+from shoestring.core.protocols import Batch, Hook, Network, State
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.engine import fit, pacing, store
 from shoestring.engine.interrupt import Interrupt
+from shoestring.engine.loop import Feeds
 from tests import tiny
 
 PLAN = (PlanChange(0, 12, "as asked"),)
@@ -40,9 +41,9 @@ class Asking(Quiet):
         self.said: list[str] = []
         self.looks: list[float] = []
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
-        self.looks.append(quality)
-        if self.interrupt and step == self.at:
+    def evaluation(self, look: Look) -> None:
+        self.looks.append(look.quality)
+        if self.interrupt and look.step == self.at:
             self.interrupt.ask()
 
     def say(self, text: str) -> None:
@@ -197,7 +198,9 @@ def test_a_loss_that_is_not_finite_is_rolled_back_with_half_the_rate(
     class Breaks(Hook):
         """Breaks the loss while the rate is above half of the peak."""
 
-        def change_loss(self, loss, logits, labels, batch):  # type: ignore[no-untyped-def]
+        def change_loss(
+            self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, batch: Batch
+        ) -> torch.Tensor:
             return loss
 
         def after_step(self, model: torch.nn.Module, rate: float, state: State) -> None:
@@ -223,7 +226,9 @@ def test_a_loss_that_stays_broken_ends_with_what_to_look_for(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(Hook):
-        def change_loss(self, loss, logits, labels, batch):  # type: ignore[no-untyped-def]
+        def change_loss(
+            self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, batch: Batch
+        ) -> torch.Tensor:
             return loss * math.nan
 
     monkeypatch.setattr(plugins, "technique", lambda words: Broken())
@@ -267,7 +272,7 @@ def test_badly_scaled_weights_are_noticed_at_the_first_loss(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Huge(Hook):
-        def prepare(self, model, network):  # type: ignore[no-untyped-def]
+        def prepare(self, model: torch.nn.Module, network: Network) -> torch.nn.Module:
             with torch.no_grad():
                 list(model.parameters())[-2].mul_(500)
             return model
@@ -321,3 +326,23 @@ def test_epochs_are_counted_in_batches(tmp_path: Path, source: Path) -> None:
     batches = len(dataset.train) // 16
     assert done.recipe.total_steps == round(1.5 * batches)
     assert isinstance(done.recipe, Recipe)
+
+
+def test_epochs_of_batches_of_varying_number_are_counted_one_by_one(
+    tmp_path: Path, source: Path
+) -> None:
+    class Uneven:
+        """A feed whose epochs have 3, 4, 5, 3, 4, ... batches."""
+
+        def order(self, batch_size: int, seed: int, epoch: int) -> list[int]:
+            return [0] * (3 + epoch % 3)
+
+    recipe = tiny.recipe(source)
+    feeds = Feeds(Uneven(), Uneven())
+    assert pacing.steps_of(recipe, feeds, 1.0) == 3
+    assert pacing.steps_of(recipe, feeds, 2.0) == 7
+    assert pacing.steps_of(recipe, feeds, 3.0) == 12
+    assert pacing.steps_of(recipe, feeds, 2.5) == 9
+    assert pacing.steps_of(recipe, feeds, 0.5) == 2
+    assert pacing.steps_of(recipe, feeds, 0.01) == 1
+    assert pacing.steps_of(recipe, feeds, 3000.0) == pytest.approx(12_000, rel=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from shoestring import plugins
 from shoestring.core.budget import Budget, Cost, parse_seconds
-from shoestring.core.errors import RunError, UserError
+from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.protocols import Dataset, Technique
@@ -56,6 +57,7 @@ def train(
     when asked to stop.
     """
     listener = listener or Quiet()
+    _equipped()
     if resume:
         return _resumed(out or source, budget, log_every, listener)
     base = _base(source, task, recipe)
@@ -101,6 +103,13 @@ def train(
         raise
 
 
+def _equipped() -> None:
+    """Raises MissingExtra where shoestring was installed for prediction alone."""
+    for name in ("torch", "onnx", "safetensors", "tomli_w"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtra(name, "train", "training")
+
+
 def _trained(
     run: Run,
     chosen: tuple[Technique, ...],
@@ -128,6 +137,7 @@ def _trained(
     kept = tuple(r for r in run.receipts if r.technique.partition(":")[0] not in again)
     run = replace(run, recipe=replace(completed, hooks=run.recipe.hooks), receipts=kept)
     run = edited(tuple(map(plugins.technique, added)), run, clock)
+    store.keep(run.path, dataset.files)
     store.write_started(run)
     store.write_spent(run.path, store.Spent(clock.elapsed(), clock.seconds))
     return _fitted(run, dataset, clock, log_every, listener)
@@ -153,6 +163,7 @@ def _resumed(
             f"the data of {run.path} ({run.recipe.source}) is not what it was when the run began; "
             f"put it back, or start a new run"
         )
+    store.keep(run.path, dataset.files)
     listener.say(f"resuming {run.path}; {spent.seconds:.0f} s were used before")
     return _fitted(run, dataset, clock, log_every, listener)
 
@@ -238,20 +249,19 @@ def _base(
 
 
 def _network(words: str, kinds: Sequence[str]) -> dict[str, Any]:
-    """`compact:width=32,depth=2` as plain values."""
-    kind, _, rest = words.partition(":")
-    if kind not in kinds:
-        raise UserError(f"there is no network {kind!r}; there are: {', '.join(kinds)}")
-    given: dict[str, Any] = {"kind": kind}
-    for piece in filter(None, rest.split(",")):
-        name, equals, value = piece.partition("=")
+    """`compact:width=32,depth=2` as plain values. The network itself knows which fit."""
+    kind, given = plugins.named(words, kinds, "network")
+    return {"kind": kind, **{name: _plain(value) for name, value in given.items()}}
+
+
+def _plain(text: str) -> int | float | bool | str:
+    """A number or a truth where the text is one, else the text."""
+    for kind in (int, float):
         try:
-            given[name] = float(value) if "." in value or "e" in value else int(value)
-        except ValueError as error:
-            raise UserError(f"network {kind}: {piece!r} is not option=number") from error
-        if not equals:
-            raise UserError(f"network {kind}: {piece!r} is not option=number")
-    return given
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _checked(recipe: Recipe) -> None:
