@@ -9,7 +9,7 @@ from pathlib import Path
 from shoestring.core.errors import DataError
 from shoestring.core.protocols import Progress, silent
 from shoestring.core.receipt import Plain
-from shoestring.data import digits, mnist
+from shoestring.data import dates, digits, mnist, multi30k
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Entry:
     source: str  # who made it
     here: Callable[[], Path | None]  # its folder, where it is on this machine already
     get: Callable[[Progress], Path]  # its folder, fetched and checked where need be
+    direction: tuple[str, str] | None = None  # of parallel text: the usual source and target
 
 
 ENTRIES = (
@@ -44,6 +45,41 @@ ENTRIES = (
         "E. Alpaydin, C. Kaynak (UCI Machine Learning Repository)",
         digits.here,
         digits.get,
+    ),
+    Entry(
+        "multi30k",
+        "translation",
+        "captions of photos, English and German: 29,000 pairs for training, 1,014 for validation, "
+        "tests of 1,000, 1,000 and 461",
+        "CC BY-NC-SA 4.0: not for commercial use",
+        1_355_954,
+        "D. Elliott, S. Frank, K. Sima'an, L. Specia",
+        multi30k.here,
+        multi30k.get,
+        ("en", "de"),
+    ),
+    Entry(
+        "dates",
+        "translation",
+        "dates as people write them in 27 languages, each behind the tag of its locale, and their "
+        "ISO 8601 form, 1950 to 2049: 50,000 for training, 2,000 and 2,000; made here by Babel",
+        "Unicode-3.0",
+        1_876_663,
+        "Unicode CLDR",
+        dates.here,
+        dates.get,
+        dates.DIRECTION,
+    ),
+    Entry(
+        "dates:untagged",
+        "translation",
+        "the same dates without their tags, so that some have several readings",
+        "Unicode-3.0",
+        1_588_981,
+        "Unicode CLDR",
+        dates.untagged_here,
+        dates.get_untagged,
+        dates.DIRECTION,
     ),
 )
 

@@ -29,6 +29,7 @@ _SHOWN_BROKEN = 1000  # a list to work from, not only a taste
 _MOST_COMPARED = 5_000_000  # pairs of looks
 _REMEMBERED_FROM = 5_000  # pictures; a smaller set is searched in no time
 _MOST_CHECKED = 20_000  # pairs of pictures
+_MOST_KEPT = 4_000  # coarse pictures, of 6 KB
 _SEARCH = 2  # of near duplicates; a change of the search or of its words raises it
 
 Mask = NDArray[np.bool_]
@@ -187,18 +188,38 @@ def _near(
     ours, others = (np.flatnonzero(lively & (sides == s)) for s in (side, other))
     pairs, more = duplicates.near_pairs(looks[ours], looks[others], _MOST_COMPARED)
     hashes = pictures.records["content"]
-    for a, b in pairs[:_MOST_CHECKED].tolist():
+    coarse = _Coarse(pictures)
+    checked = pairs[:_MOST_CHECKED]
+    unequal = hashes[ours[checked[:, 0]]] != hashes[others[checked[:, 1]]]
+    for a, b in checked[unequal].tolist():
         mine, theirs = int(ours[a]), int(others[b])
-        if mine in like or hashes[mine] == hashes[theirs]:
-            continue
-        if _alike(pictures.pixels[mine], pictures.pixels[theirs]):
+        if mine not in like and _alike(coarse.of(mine), coarse.of(theirs)):
             like[mine] = (theirs, other)
     return more or len(pairs) > _MOST_CHECKED
 
 
-def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    a, b = _coarse(one), _coarse(other)
-    a, b = a - a.mean(), b - b.mean()
+class _Coarse:
+    """Coarse pictures about their mean. Pictures that are like one are often like others, and
+    copies of a picture look like all that it looks like: what was made is kept for a while."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._hashes = pictures.records["content"]
+        self._pixels = np.asarray(pictures.pixels)  # slices of a memmap cost far more than these
+        self._kept: dict[int, NDArray[np.float64]] = {}
+
+    def of(self, row: int) -> NDArray[np.float64]:
+        content = int(self._hashes[row])
+        kept = self._kept.get(content)
+        if kept is None:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            kept = _coarse(self._pixels[row])
+            kept -= kept.mean()
+            self._kept[content] = kept
+        return kept
+
+
+def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return scale > 0 and float((a * b).sum()) / scale >= ALIKE
 

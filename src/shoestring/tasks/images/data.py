@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class ImageDataset:
         splits: Sequence[ImageExamples],
     ) -> None:
         self.facts, self.findings, self.fingerprint = facts, findings, fingerprint
+        self.files: Mapping[str, bytes] = {}
         self._splits = splits
 
     @property

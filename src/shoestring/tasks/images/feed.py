@@ -26,6 +26,7 @@ class ImageFeed:
 
     def __init__(self, examples: ImageExamples, facts: Plain, device: str) -> None:
         self.device, self._facts = device, facts
+        self.padding = 0.0
         self._labels = torch.from_numpy(np.ascontiguousarray(examples.labels)).to(device)
         self._mapped: NDArray[np.uint8] | None = None
         pixels_BHWC = examples.pixels()

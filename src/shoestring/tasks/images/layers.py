@@ -20,6 +20,9 @@ Shape = tuple[int, ...]
 def expand(options: Plain, facts: Plain) -> Plain:
     """The architecture of `options["kind"]` for pictures and labels as in `facts`."""
     kind = options["kind"]
+    for name, value in options.items():
+        if name != "kind" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise UserError(f"network {kind}: {name} is a number, not {value!r}")
     height, width = facts["size"]
     shape = (facts["channels"], height, width)
     classes = len(facts["labels"])

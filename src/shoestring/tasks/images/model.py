@@ -53,6 +53,19 @@ class ImageNetwork:
     def parts(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
         return list(model.named_children())
 
+    def orthogonal(self, model: nn.Module) -> Sequence[nn.Parameter]:
+        """Weights of convolutions that read feature maps and have no bias: a normalisation follows
+        them, so their scale does not matter."""
+        return [
+            cast(nn.Parameter, module.weight)
+            for module in model.modules()
+            if isinstance(module, nn.Conv2d)
+            and module.bias is None
+            and module.groups == 1
+            and module.in_channels > 4
+            and module.weight.requires_grad
+        ]
+
     def macs(self, architecture: Plain) -> int:
         return layers.macs(architecture["layers"], tuple(architecture["input"]))
 

@@ -47,6 +47,7 @@ def scores(outcomes: Outcomes, facts: Plain) -> Scores:
         interval=interval,
         loss=float(-np.log(np.maximum(truth_B, _SMALLEST)).mean()),
         examples=total,
+        signature="preprocessing:in graph",
         details={
             "balanced_accuracy": float(recall_K[support_K > 0].mean()),
             "calibration_error": calibration_error(probabilities_BK.max(axis=1), right_B),

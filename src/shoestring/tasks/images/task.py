@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core.errors import UserError
 from shoestring.core.protocols import (
     Batch,
     Dataset,
+    Description,
     Draws,
     Examples,
     Feed,
@@ -16,15 +19,19 @@ from shoestring.core.protocols import (
     Predictor,
     Progress,
     Quality,
+    Statistics,
 )
 from shoestring.core.receipt import Plain, Scores
 from shoestring.core.run import Recipe
+from shoestring.data.names import printable
 from shoestring.tasks.images import defaults
 from shoestring.tasks.images.layers import KINDS
 from shoestring.tasks.images.options import AnswerOptions, ImageOptions
 
 if TYPE_CHECKING:
     import torch
+
+_MOST_LABELS = 50  # more of them are counted on a card, not listed
 
 
 class Images:
@@ -89,18 +96,46 @@ class Images:
 
         return scores(outcomes, facts)
 
+    def statistics(self, outcomes: Outcomes) -> Statistics | None:
+        return None  # accuracy is the share of `right`
+
     def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
+        if not words:
+            raise UserError("there is nothing to answer; name pictures, or folders of them")
         return list(words)
 
     def render(self, answer: Plain) -> str:
         """Tab-separated: input, label, probability, and further labels with theirs. A rejected
         input has the label none and the probability of the best."""
-        name = str(answer["input"]).replace("\t", "\\t").replace("\n", "\\n")
+        name = printable(str(answer["input"]))
         if "error" in answer:
-            return f"{name}\terror\t{answer['error']}"
+            return f"{name}\terror\t{printable(answer['error'])}"
         first = f"{answer['label']}\t{answer['probability']:.4f}"
         others = [f"{t['label']}\t{t['probability']:.4f}" for t in answer["top"][1:]]
         return "\t".join([name, first, *others])
+
+    def draw(self, predictor: Predictor, examples: Examples, folder: Path) -> None:
+        pass  # the tables of the receipt say it all
+
+    def describe(self, facts: Plain) -> Description:
+        labels: Sequence[str] = facts.get("labels", ())
+        listed = ", ".join(f"`{label}`" for label in labels[:_MOST_LABELS])
+        more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
+        said = [
+            f"One of {len(labels)} labels: {listed}{more}. It knows no other answer: an input of",
+            "another kind gets one of these labels too, unless a confidence is asked for",
+            "(`--reject 0.9`).",
+            "",
+        ]
+        for name in ("size", "channels", "resize"):
+            value = facts.get(name, "")
+            words = " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+            said += [f"- {name}: {words}"] if name in facts else []
+        return Description(
+            tuple(said if labels else said[4:]),
+            command="shoestring predict FOLDER INPUT ...",
+            call='shoestring.load("FOLDER").predict("INPUT")',
+        )
 
 
 TASK = Images()
