@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from shoestring.core.errors import (
     RunError,
     UserError,
 )
+from shoestring.core.listener import Look
 from shoestring.core.receipt import Interval, Scores
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
@@ -263,7 +265,7 @@ def test_plain_lines_where_standard_output_is_no_terminal(
     def train(source: str, **options: Any) -> Run:
         assert options["log_every"] == 100
         options["listener"].step(100, 200, 5.0, 0.31, 0.92, 1000.0)
-        options["listener"].evaluation(200, 200, 0.981, 0.07)
+        options["listener"].evaluation(Look(200, 200, 0.4, 0.3, "accuracy", 0.981, 0.07))
         return run
 
     said(monkeypatch, "train", train)
@@ -291,7 +293,9 @@ def test_quiet_shows_the_run_and_nothing_else(
 @dataclass(frozen=True)
 class BeamOptions:
     beam: int = 5  # hypotheses kept; None: as many as fit
-    top: int = 1  # how many answers
+    top: int = 1  # how many labels an answer lists
+    reject: str = "no"  # what is not answered
+    source: str | None = None  # the language it is from
     greedy: bool = False
 
 
@@ -338,12 +342,35 @@ def test_the_help_names_the_task_of_an_option(
     assert "Options of translation:" in shown
     assert "Options of images and translation:" in shown
     assert "Hypotheses kept.  [default: as many as fit]" in shown
+    assert shown.count("--reject") == 2  # each task says what it means there
+    assert "What is not answered.  [default: no]" in shown
+    assert "--greedy\n" in shown  # a switch that is off needs no --no-greedy
+
+
+def test_an_option_may_have_the_name_of_an_argument(
+    two_tasks: None, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    calls = said(monkeypatch, "train", run)
+    task = SimpleNamespace(name="translation")
+    monkeypatch.setattr(plugins, "task_for", lambda source, named: task)
+    assert main("train corpus --source en --greedy --reject 7".split()) == 0
+    assert calls[0][0] == ("corpus",)
+    assert calls[0][1]["options"] == {"source": "en", "greedy": True, "reject": "7"}
+
+
+def test_resume_refuses_an_option_with_the_name_of_its_argument(
+    two_tasks: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(monkeypatch, "train", None)
+    assert main("train --resume runs/a --source en".split()) == 2
+    assert "--source cannot be changed by --resume" in capsys.readouterr().err
 
 
 def test_no_task_option_hides_one_of_the_command() -> None:
     for command in (cli.train, cli.evaluate, cli.predict):
         assert isinstance(command, cli_options.TaskCommand)
         own = {name for p in command.params for name in (p.name, *p.opts)}
+        assert cli_options.task_options(command.takes)
         for option, _ in cli_options.task_options(command.takes):
             assert own.isdisjoint({option.name, *option.opts})
 
@@ -399,7 +426,10 @@ def test_predict_answers_what_it_can_and_says_what_it_cannot(
         "broken.png\terror\tholds no picture",
         "a.png\tcat\t0.8750",
     ]
-    assert shown.err.startswith("error: 1 of 2 inputs could not be read; the other answers")
+    assert shown.err == (
+        "error: 1 of 2 inputs could not be read; the other answers stand; the first: holds no "
+        "picture\n"
+    )
 
 
 def test_predict_that_answers_nothing_speaks_of_no_other_answers(
@@ -407,7 +437,8 @@ def test_predict_that_answers_nothing_speaks_of_no_other_answers(
 ) -> None:
     said(monkeypatch, "load", Opened())
     assert main(["predict", "b", "broken.png", "broken2.png"]) == DataError.exit_code
-    assert capsys.readouterr().err == "error: none of 2 inputs could be read\n"
+    told = "error: none of 2 inputs could be read; the first: holds no picture\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(("encoding", "name"), [("utf-8", "é☃"), ("latin-1", "\\u00e9\\u2603")])
@@ -430,7 +461,7 @@ def test_predict_without_inputs_says_so(
 ) -> None:
     said(monkeypatch, "load", Opened())
     assert main(["predict", "b"]) == 2
-    assert "name inputs after b" in capsys.readouterr().err
+    assert "there is nothing to answer; name pictures" in capsys.readouterr().err
 
 
 def test_export_names_what_it_wrote(
@@ -494,9 +525,7 @@ def test_the_way_to_single_classes_is_said_once(
 ) -> None:
     said(monkeypatch, "receipt", SHEET)
     assert main(["receipt", "runs/a"]) == 0
-    assert capsys.readouterr().out.endswith(
-        "\nsingle classes: shoestring receipt runs/a --details\n"
-    )
+    assert capsys.readouterr().out.endswith("\nmore tables: shoestring receipt runs/a --details\n")
     assert main(["receipt", "runs/a", "runs/a"]) == 0
     assert capsys.readouterr().out.count("--details") == 1
     assert main(["receipt", "runs/a", "--details"]) == 0
@@ -609,6 +638,77 @@ sys.exit(main(["predict", "bundle", "a"]))
     _, err = process.communicate()
     assert err == b""
     assert process.returncode == 141
+
+
+# A bundle that answers each line of standard input with that line, as a task of text would.
+ECHOING = """
+import sys, shoestring
+from types import SimpleNamespace
+from shoestring import plugins
+from shoestring.__main__ import main
+task = SimpleNamespace(name="echo", parse_inputs=lambda words: sys.stdin,
+                       render=lambda answer: answer["text"])
+named = plugins.task
+plugins.task = lambda name: task if name == "echo" else named(name)
+shoestring.load = lambda path: SimpleNamespace(manifest={"task": "echo"},
+    answers=lambda inputs, options: ({"text": line.rstrip()} for line in inputs))
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_answers_come_one_by_one_and_an_interrupt_leaves_whole_lines(more: list[str]) -> None:
+    process = started(
+        ECHOING + f"sys.exit(main(['predict', 'bundle', *{more!r}]))",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"one\ntwo\n")
+    process.stdin.flush()
+    first, second = (
+        (b'[{\n "text": "one"\n}\n', b',{\n "text": "two"\n}\n') if more else (b"one\n", b"two\n")
+    )
+    got = b"".join(process.stdout.readline() for _ in range((first + second).count(b"\n")))
+    assert got == first + second  # though more input may come
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate()
+    assert (rest, err.strip(), process.returncode) == (b"", b"error: stopped", 130)
+
+
+def test_no_lines_have_no_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of an empty file through a pipe: output stays aligned with it."""
+    opened = SimpleNamespace(manifest={"task": "images"}, answers=lambda inputs, options: iter(()))
+    said(monkeypatch, "load", opened)
+    assert main(["predict", "b", "a"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["predict", "b", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_many_answers_take_no_more_memory_than_one() -> None:
+    script = (
+        ECHOING
+        + """
+code = main(["predict", "bundle"])
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+sys.stderr.write(peak.split()[1])  # of this program alone; getrusage knows its parent's as well
+sys.exit(code)
+"""
+    )
+    peaks = []
+    for lines in (1, 200_000):
+        data = "".join(f"line {n}\n" for n in range(lines)).encode()
+        done = subprocess.run(
+            [sys.executable, "-c", script], input=data, capture_output=True, check=True
+        )
+        assert done.stdout == data
+        peaks.append(int(done.stderr))
+    assert (
+        peaks[1] < peaks[0] + 4_000
+    )  # kilobytes; the lines alone are 2,300, a list of them 30,000
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", b"caf\\udce9\n"), ("ascii", b"caf?\n")])

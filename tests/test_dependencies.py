@@ -102,7 +102,7 @@ def test_training_brings_no_http_client() -> None:
 
 
 def test_every_import_is_declared() -> None:
-    extras = [r for extra in ("train", "heic", "digits") for r in requirements(extra)]
+    extras = [r for extra in ("train", "heic", "digits", "locales") for r in requirements(extra)]
     declared = module_names(requirements() + extras)
     stray = {
         name: files for name, files in imported(in_functions=True).items() if name not in declared
@@ -111,7 +111,7 @@ def test_every_import_is_declared() -> None:
 
 
 def test_every_package_of_an_extra_is_imported() -> None:
-    for extra in ("train", "heic", "digits"):
+    for extra in ("train", "heic", "digits", "locales"):
         assert module_names(requirements(extra)) <= set(imported(in_functions=True)), extra
 
 
@@ -121,7 +121,9 @@ def test_all_is_all() -> None:
     assert everything.extras == names
 
 
-@pytest.mark.parametrize("extra", [None, "train", "heic", "digits", "dev", "bench", "mutation"])
+@pytest.mark.parametrize(
+    "extra", [None, "train", "heic", "digits", "locales", "dev", "bench", "mutation"]
+)
 def test_every_package_has_a_range_and_a_pinned_version(extra: str | None) -> None:
     pinned = {
         plain(name): version

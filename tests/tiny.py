@@ -1,7 +1,11 @@
-"""tiny: a small, learnable data set and short fits of it, for tests of the engine."""
+"""tiny: small, learnable data and short fits of them, for tests of the engine.
+
+`recipe` knows every task through `tests/tasks/NAME/tiny.py`; where no task is named it is the one
+that recognizes the source."""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,20 +36,24 @@ def write_npz(path: Path, count: int = 240, seed: int = 0) -> Path:
     return path
 
 
+def of_task(name: str) -> Any:
+    """What a task's own tests bring: NETWORKS, RECIPE, write(folder), rows(batch)."""
+    return importlib.import_module(f"tests.tasks.{name}.tiny")
+
+
 def recipe(source: Path, **changes: Any) -> Recipe:
+    task = changes.pop("task", None) or plugins.task_for(str(source)).name
+    small = of_task(task)
     base = Recipe(
-        "images",
+        task,
         str(source),
-        network={"kind": "compact", "width": 4},
-        learning_rate=0.02,
-        batch_size=16,
         precision="float32",
         device="cpu",
         threads=1,
         steps=12,
         evaluate_every=4,
     )
-    return replace(base, **changes)
+    return replace(replace(base, **small.RECIPE), **changes)
 
 
 def prepared(folder: Path, source: Path, **changes: Any) -> tuple[Run, Dataset]:
@@ -65,6 +73,7 @@ def fitted(
     budget: Budget | None = None,
     listener: Quiet | None = None,
     interrupt: Interrupt | None = None,
+    meter: Meter | None = None,
 ) -> tuple[Run, dict[str, torch.Tensor]]:
     with device.settled(1):
         return fit.fit(
@@ -72,7 +81,7 @@ def fitted(
             dataset,
             budget or Budget(run.recipe.budget_seconds),
             placement.Local("cpu"),
-            Meter(),
+            meter or Meter(),
             listener or Quiet(),
             interrupt or Interrupt(),
         )

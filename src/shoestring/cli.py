@@ -11,7 +11,7 @@ import click
 
 import shoestring
 from shoestring.cli_options import AnsweringCommand, DataCommand, given, refuse_changes
-from shoestring.core.errors import DataError, UserError
+from shoestring.core.errors import DataError
 from shoestring.data.names import counted
 from shoestring.report import document, words
 
@@ -65,7 +65,9 @@ def commands() -> None:
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a default technique out.")
 @click.option("--network", metavar="KIND:OPTION=VALUE,...", help="The network and its sizes.")
 @click.option("--learning-rate", type=float, help="Peak learning rate.")
-@click.option("--batch-size", type=int, help="Examples a step.")
+@click.option(
+    "--batch-size", type=int, help="Labels a step: one an example, or the tokens of a sentence."
+)
 @click.option("--precision", metavar="NAME", help="float32 or bfloat16.  [default: the faster]")
 @click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
@@ -158,30 +160,32 @@ def train(
 def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_json: bool) -> None:
     """Answer INPUTS with a BUNDLE or a run.
 
-    INPUTS are files and folders. One line an input, its columns divided by tabs.
+    INPUTS are files and folders; where lines of text are answered, standard input is read when
+    none is named. One line an input, its columns divided by tabs.
     """
     from shoestring import plugins
 
     opened = shoestring.load(bundle)
     task = plugins.task(opened.manifest["task"])
     options = given(context, lambda: task.name, bundle)
-    answers, count, failed = [], 0, 0
+    count, failed, first = 0, 0, ""
     for answer in opened.answers(task.parse_inputs(inputs), options):
-        count, failed = count + 1, failed + ("error" in answer)
-        if as_json:
-            answers.append(answer)
-        else:
-            click.echo("\t".join(map(words.visible, task.render(answer).split("\t"))))
-    if not count:
-        raise UserError(f"there is nothing to answer; name inputs after {bundle}")
+        count += 1
+        if "error" in answer:
+            failed, first = failed + 1, first or str(answer["error"])
+        # One by one, so that a million inputs take no more memory than one.
+        line = _json(answer) if as_json else words.harmless(task.render(answer))
+        click.echo(("[" if count == 1 else ",") + line if as_json else line)
     if as_json:
-        _print_json(answers)
-    if failed == count:
-        raise DataError(f"none of {counted(count, 'input')} could be read")
+        click.echo("]" if count else "[]")
     if failed:
-        raise DataError(
-            f"{failed:,} of {counted(count, 'input')} could not be read; the other answers stand"
+        none, some = (
+            f"none of {counted(count, 'input')}",
+            f"{failed:,} of {counted(count, 'input')}",
         )
+        were = f"{none} could be read" if failed == count else f"{some} could not be read"
+        stand = "" if failed == count else "; the other answers stand"
+        raise DataError(f"{were}{stand}; the first: {first}")
 
 
 @commands.command()
@@ -207,7 +211,7 @@ def verify(bundle: str, as_json: bool) -> None:
 @commands.command(cls=DataCommand)
 @click.argument("bundle")
 @click.argument("source")
-@click.option("--details", is_flag=True, help="Also the tables of single classes.")
+@click.option("--details", is_flag=True, help="Also the longer tables.")
 @quietly
 @as_json
 @click.pass_context
@@ -235,7 +239,7 @@ def evaluate(
 
 @commands.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--details", is_flag=True, help="Also the tables of single classes.")
+@click.option("--details", is_flag=True, help="Also the longer tables.")
 @as_json
 def receipt(runs: tuple[str, ...], details: bool, as_json: bool) -> None:
     """Show what RUNS (or bundles) cost, and what that bought."""
@@ -310,9 +314,13 @@ def _show_receipts(
         text.show(text.receipt(sheet, details), sys.stdout)
     if not details and any(sheet.has_details for sheet in sheets):
         path = paths[0] if len(paths) == 1 else "RUNS"
-        click.echo(f"\nsingle classes: shoestring receipt {words.visible(str(path))} --details")
+        click.echo(f"\nmore tables: shoestring receipt {words.visible(str(path))} --details")
 
 
 def _print_json(value: object) -> None:
+    click.echo(_json(value))
+
+
+def _json(value: object) -> str:
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(document.json_text(value, ascii_only=not unicode))
+    return document.json_text(value, ascii_only=not unicode)

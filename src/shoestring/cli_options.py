@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from click.core import ParameterSource
 
 from shoestring.core.errors import UserError
 
+if TYPE_CHECKING:
+    from shoestring.report.cards import Option
+
 _GIVEN = "shoestring.task_options"  # where a context keeps those that were said
+_PREFIX = "task_"  # of the parameters that hold them
 _WITH_RESUME = {"source", "out", "resume", "budget", "log_every", "quiet", "as_json"}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a task's options class says of a field."""
+
+    hint: Any  # its type
+    told: str  # in the help
 
 
 class TaskCommand(click.Command):
@@ -30,13 +43,43 @@ class TaskCommand(click.Command):
         own = [p for p in super().get_params(ctx) if isinstance(p, click.Option)]
         records = [option.get_help_record(ctx) for option in own]
         sections = {"Options": [record for record in records if record is not None]}
-        for option, tasks in task_options(self.takes):
-            record = option.get_help_record(ctx)
-            assert record is not None, option.name
+        for record, tasks in _records(ctx, self.takes):
             sections.setdefault(f"Options of {' and '.join(tasks)}", []).append(record)
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+class TaskOption(click.Option):
+    """A field of one task's options, or of several that have one of that name. Its parameter has
+    a name of its own, for the field may be called as something of the command is."""
+
+    def __init__(self, field: str, kinds: Mapping[str, _Kind]) -> None:
+        self.field, self.kinds = field, kinds  # by the name of the task
+        first, *others = kinds.values()
+        words = "--" + field.replace("_", "-")
+        alike = all(kind.hint == first.hint for kind in others)
+        assert alike or bool not in {_unwrapped(kind.hint) for kind in kinds.values()}, field
+        hint = _unwrapped(first.hint) if alike else str  # the task's options convert it
+        kind = _click_type(hint)
+        # A switch that is off needs no word that turns it off.
+        both = hint is bool and not first.told.endswith("[default: false]")
+        super().__init__(
+            [f"{words}/--no-{words[2:]}" if both else words, f"{_PREFIX}{field}"],
+            type=kind,
+            is_flag=hint is bool,
+            default=None,  # the dataclass knows its own; only what was said is handed on
+            help=_off(first.told),
+            metavar=None if isinstance(kind, click.Choice) or hint is bool else _metavar(hint),
+            expose_value=False,
+            callback=_remember,
+        )
+
+    def record(self, ctx: click.Context, task: str) -> tuple[str, str]:
+        """What the help says of it for a task: several need not mean the same by it."""
+        record = self.get_help_record(ctx)
+        assert record is not None, self.field
+        return record[0], _off(self.kinds[task].told)
 
 
 class DataCommand(TaskCommand):
@@ -51,19 +94,29 @@ class AnsweringCommand(TaskCommand):
     takes = "answer_options"
 
 
+def _records(ctx: click.Context, takes: str) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+    """What the help says of each option and of which tasks, in the order of each task's own."""
+    from shoestring import plugins
+
+    said: dict[tuple[str, str], tuple[str, ...]] = {}
+    for task in plugins.task_names():
+        options = {option.field: option for option, names in task_options(takes) if task in names}
+        for field in _kinds(getattr(plugins.task(task), takes)):
+            record = options[field].record(ctx, task)
+            said[record] = (*said.get(record, ()), task)
+    yield from said.items()
+
+
 @cache
-def task_options(takes: str) -> tuple[tuple[click.Option, tuple[str, ...]], ...]:
+def task_options(takes: str) -> tuple[tuple[TaskOption, tuple[str, ...]], ...]:
     """Each option with the names of the tasks that have it."""
     from shoestring import plugins
 
-    options: dict[str, click.Option] = {}
-    tasks: dict[str, tuple[str, ...]] = {}
+    kinds: dict[str, dict[str, _Kind]] = {}
     for name in plugins.task_names():
-        for option in _options(getattr(plugins.task(name), takes)):
-            assert option.name is not None
-            options.setdefault(option.name, option)
-            tasks[option.name] = (*tasks.get(option.name, ()), name)
-    return tuple((option, tasks[name]) for name, option in options.items())
+        for field, kind in _kinds(getattr(plugins.task(name), takes)).items():
+            kinds.setdefault(field, {})[name] = kind
+    return tuple((TaskOption(field, found), tuple(found)) for field, found in kinds.items())
 
 
 def given(context: click.Context, task: Callable[[], str | None], what: str) -> dict[str, Any]:
@@ -74,8 +127,7 @@ def given(context: click.Context, task: Callable[[], str | None], what: str) -> 
     command = context.command
     assert isinstance(command, TaskCommand)
     for option, tasks in task_options(command.takes):
-        field = str(option.name)
-        if name is not None and field in said and name not in tasks:
+        if name is not None and option.field in said and name not in tasks:
             raise UserError(f"{option.opts[0]} belongs to {' and '.join(tasks)}; {what} is {name}")
     return said
 
@@ -91,38 +143,30 @@ def refuse_changes(context: click.Context) -> None:
             )
 
 
-def _options(kind: type[Any]) -> list[click.Option]:
-    from shoestring.report.cards import options
+def _kinds(options: type[Any]) -> dict[str, _Kind]:
+    from shoestring.report import cards
 
-    hints = typing.get_type_hints(kind)
-    return [_option(o.name, hints[o.name], o.default, o.help) for o in options(kind)]
+    hints = typing.get_type_hints(options)
+    return {o.name: _Kind(hints[o.name], _told(o)) for o in cards.options(options)}
 
 
-def _option(field: str, hint: Any, default: str, text: str) -> click.Option:
-    inner = _unwrapped(hint)
-    words = "--" + field.replace("_", "-")
-    said, _, otherwise = text.partition("None:")  # how a field's comment tells its default
+def _off(told: str) -> str:
+    return told.removesuffix("[default: false]").rstrip()
+
+
+def _told(option: Option) -> str:
+    """`Side in pixels.  [default: decided from the data]` of a field's comment."""
+    said, _, otherwise = option.help.partition("None:")  # how a comment tells its default
     said = said.rstrip(" ;,")
     told = said[:1].upper() + said[1:] + "." * bool(said)
-    default = otherwise.strip() or default.removeprefix("none")
-    if default:
-        told += f"  [default: {default}]"
-    kind = _click_type(inner)
-    return click.Option(
-        [f"{words}/--no-{words[2:]}" if inner is bool else words, field],
-        type=kind,
-        is_flag=inner is bool,
-        default=None,  # the dataclass knows its own; only what was said is handed on
-        help=told.strip(),
-        metavar=None if isinstance(kind, click.Choice) or inner is bool else _metavar(inner),
-        expose_value=False,
-        callback=_remember,
-    )
+    default = otherwise.strip() or option.default.removeprefix("none")
+    return (told + f"  [default: {default}]" * bool(default)).strip()
 
 
 def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
     if value is not None:
-        context.meta.setdefault(_GIVEN, {})[option.name] = value
+        assert isinstance(option, TaskOption)
+        context.meta.setdefault(_GIVEN, {})[option.field] = value
 
 
 def _unwrapped(hint: Any) -> Any:

@@ -247,3 +247,89 @@ def test_the_number_of_nodes_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     read(model(*nodes[:3]))
     with pytest.raises(BundleError, match=r"more than 3 nodes"):
         read(model(*nodes))
+
+
+def with_address() -> onnx.ModelProto:
+    """The tag by which onnxruntime takes a tensor from an address in memory."""
+    made = model()
+    entry = made.graph.initializer[0].external_data.add()
+    entry.key, entry.value = "location", "*/_ORT_MEM_ADDR_/*"
+    return made
+
+
+def test_an_address_in_memory_is_refused_as_any_other_place() -> None:
+    with pytest.raises(BundleError, match=r"model\.onnx has external data"):
+        read(with_address())
+
+
+def weights(**changes: object) -> onnx.ModelProto:
+    """Shared weights: a model with initializers alone."""
+    made = onnx.ModelProto(**changes)
+    made.graph.initializer.append(helper.make_tensor("shared", TensorProto.FLOAT, [1], [1.0]))
+    return made
+
+
+def read_with(made: onnx.ModelProto) -> onnx_reader.Summary:
+    return onnx_reader.read(GRAPH, "model.onnx", made.SerializeToString())
+
+
+def test_shared_weights_add_nothing_but_initializers() -> None:
+    assert read_with(weights()) == onnx_reader.read(GRAPH, "model.onnx")
+
+
+def with_a_node() -> onnx.ModelProto:
+    made = weights()
+    made.graph.node.append(helper.make_node("Relu", ["x"], ["y"]))
+    return made
+
+
+def with_an_opset() -> onnx.ModelProto:
+    made = weights()
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return made
+
+
+def with_an_output() -> onnx.ModelProto:
+    made = weights()
+    made.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1]))
+    return made
+
+
+def with_a_name() -> onnx.ModelProto:
+    made = weights()
+    made.graph.name = "g"
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_a_node,
+        with_an_opset,
+        with_an_output,
+        with_a_name,
+        lambda: weights(ir_version=9),
+        lambda: weights(doc_string="int8"),
+    ],
+)
+def test_shared_weights_that_hold_anything_else_are_refused(make) -> None:
+    with pytest.raises(BundleError, match=r"the shared weights of model\.onnx has field \d+"):
+        read_with(make())
+
+
+def test_shared_weights_are_one_graph_whose_names_no_other_weight_has() -> None:
+    twice = weights().SerializeToString() * 2
+    with pytest.raises(BundleError, match=r"two values of weights\.graph"):
+        onnx_reader.read(GRAPH, "model.onnx", twice)
+    made = weights()
+    made.graph.initializer[0].name = onnx.load_from_string(GRAPH).graph.initializer[0].name
+    with pytest.raises(BundleError, match=r"two initializers of one name"):
+        read_with(made)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_beside_a_graph_are_read_or_refused(data) -> None:
+    try:
+        onnx_reader.read(GRAPH, "model.onnx", data)
+    except BundleError as error:
+        assert "model.onnx" in str(error)

@@ -42,10 +42,70 @@ def test_refuses_an_operator_that_our_exporter_never_writes() -> None:
 
 
 def test_refuses_operators_of_another_domain() -> None:
-    with pytest.raises(BundleError, match=r"operators of 'com\.microsoft'"):
-        session.open_graph(changed("Relu", "com.microsoft", "com.microsoft"), "model.onnx")
+    with pytest.raises(BundleError, match=r"operators of 'com\.example'"):
+        session.open_graph(changed("Relu", "", "com.example"), "model.onnx")
     with pytest.raises(BundleError, match=r"the operator 'ai\.onnx\.ml\.Relu'"):
         session.open_graph(changed("Relu", "ai.onnx.ml"), "model.onnx")
+
+
+@pytest.mark.parametrize("operator", ["Relu", "FusedGemm", "GatherND", "SkipLayerNormalization"])
+def test_of_the_runtime_s_own_operators_only_single_ones_are_let_in(operator) -> None:
+    full = rf"the operator 'com\.microsoft\.{operator}'"
+    with pytest.raises(BundleError, match=full):
+        session.open_graph(changed(operator, "com.microsoft", "com.microsoft"), "model.onnx")
+
+
+def test_the_runtime_s_own_operators_are_of_one_version() -> None:
+    parsed = onnx.load_from_string(graph())
+    parsed.opset_import.append(helper.make_opsetid("com.microsoft", 2))
+    with pytest.raises(BundleError, match=r"operators of 'com\.microsoft'"):
+        session.open_graph(parsed.SerializeToString(), "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "operator", ["If", "Loop", "Scan", "SequenceMap", "Expand", "Range", "Tile"]
+)
+def test_nothing_that_loops_or_makes_large_things_of_nothing_is_let_in(operator) -> None:
+    assert operator not in session.OPERATORS | session.RUNTIME_OPERATORS
+    with pytest.raises(BundleError, match=rf"the operator '{operator}'"):
+        session.open_graph(changed(operator), "model.onnx")
+
+
+def of_shared_weights() -> bytes:
+    """y = x + w, whose w is elsewhere."""
+    floats = TensorProto.FLOAT
+    made = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", floats, [2])],
+        [helper.make_tensor_value_info("y", floats, [2])],
+    )
+    opsets = [helper.make_opsetid("", 19)]
+    return bytes(helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString())
+
+
+def weights(**values: list[float]) -> bytes:
+    made = onnx.ModelProto()
+    for name, numbers in values.items():
+        made.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [2], numbers))
+    return bytes(made.SerializeToString())
+
+
+def test_graphs_share_weights_that_stand_beside_them() -> None:
+    shared = weights(w=[1.0, 2.0], of_another_graph=[3.0, 4.0])
+    opened = session.open_graph(of_shared_weights(), "a.onnx", shared=shared, threads=1)
+    (found,) = opened.run(None, {"x": np.zeros(2, np.float32)})
+    assert found.tolist() == [1.0, 2.0]
+    with pytest.raises(BundleError, match=r"onnxruntime cannot open a\.onnx"):
+        session.open_graph(of_shared_weights(), "a.onnx", shared=weights(v=[1.0, 2.0]))
+
+
+def test_shared_weights_are_looked_at_as_the_graph_is() -> None:
+    hostile = onnx.load_from_string(weights(w=[1.0, 2.0]))
+    entry = hostile.graph.initializer[0].external_data.add()
+    entry.key, entry.value = "location", "*/_ORT_MEM_ADDR_/*"
+    with pytest.raises(BundleError, match=r"the shared weights of a\.onnx has external data"):
+        session.open_graph(of_shared_weights(), "a.onnx", shared=hostile.SerializeToString())
 
 
 def test_a_graph_that_the_runtime_refuses_is_a_bundle_error() -> None:

@@ -12,7 +12,9 @@ from scipy import stats
 
 from shoestring.bundle.grade import write_outcomes
 from shoestring.core.errors import UserError
+from shoestring.core.protocols import Statistics
 from shoestring.core.receipt import Interval
+from shoestring.data import resample
 from shoestring.engine.evidence import (
     METHOD,
     Pairs,
@@ -28,6 +30,20 @@ from shoestring.engine.evidence import (
 COUNTS = st.builds(Pairs, *(st.integers(0, 200) for _ in range(4))).filter(
     lambda counts: counts.total > 0
 )
+
+
+class Shares:
+    """A task whose metric is the share of right answers."""
+
+    def statistics(self, outcomes):
+        return None
+
+
+class Ratios:
+    """A task whose metric is a ratio of sums, in percent."""
+
+    def statistics(self, outcomes):
+        return Statistics(outcomes["sums"], lambda sums: 100 * sums[:, 0] / sums[:, 1])
 
 
 def outcomes(right, hashes=None) -> dict[str, np.ndarray]:
@@ -72,6 +88,8 @@ def test_outcomes_of_another_kind_are_not_compared() -> None:
         pairs({"hashes": hashes, "labels": hashes}, outcomes([1]))
     with pytest.raises(UserError, match=r"second run hold no 'hashes'"):
         pairs(outcomes([1]), {"right": np.ones(1, bool)})
+    with pytest.raises(UserError, match=r"second run hold no 'hashes'"):
+        paired(outcomes([1]), {"right": np.ones(1, bool)}, Shares())
     for right in (np.ones(2, bool), np.ones(1, np.float32), np.ones((1, 1), bool)):
         with pytest.raises(UserError, match=r"not as one bool for each of 1 examples"):
             pairs({"hashes": hashes, "right": right}, outcomes([1]))
@@ -122,7 +140,7 @@ def test_intervals_of_equal_runs_cover_zero_as_often_as_they_say() -> None:
     for _ in range(1000):
         shared = random.random(400) < 0.8
         flips = random.random((2, 400)) < 0.05
-        found = paired(outcomes(shared ^ flips[0]), outcomes(shared ^ flips[1]))
+        found = paired(outcomes(shared ^ flips[0]), outcomes(shared ^ flips[1]), Shares())
         outside += verdict(found) != "within noise"
     assert 15 <= outside <= 75  # 50 are expected of 95% intervals
 
@@ -146,6 +164,34 @@ def test_a_statement_speaks_of_runs_and_not_of_recipes() -> None:
 def test_gain_reads_the_files_of_both_runs(tmp_path: Path) -> None:
     write_outcomes(tmp_path / "a.npz", outcomes([1] * 50 + [0] * 50))
     write_outcomes(tmp_path / "b.npz", outcomes([1] * 90 + [0] * 10))
-    interval, words = gain(tmp_path / "a.npz", tmp_path / "b.npz")
+    interval, words = gain(tmp_path / "a.npz", tmp_path / "b.npz", Shares())
     assert interval.value == pytest.approx(0.4)
     assert words == "better"
+
+
+def ratios(above, below, hashes) -> dict[str, np.ndarray]:
+    return {
+        "hashes": np.asarray(hashes, np.uint64),
+        "sums": np.stack([above, below], axis=1).astype(np.float64),
+    }
+
+
+def test_a_metric_of_sums_is_resampled_on_the_same_examples_of_both() -> None:
+    random = np.random.default_rng(0)
+    below = random.integers(5, 30, 500)
+    above = random.binomial(below, 0.5)
+    better = np.minimum(above + (random.random(500) < 0.3), below)
+    order = random.permutation(500)
+    before = ratios(above, below, np.arange(500))
+    found = paired(before, ratios(better[order], below[order], order), Ratios())
+    gained = 100 * (better.sum() - above.sum()) / below.sum()
+    assert found.value == pytest.approx(gained)
+    assert 0 < found.low < gained < found.high
+    assert found.method.startswith("paired bootstrap over examples")
+    assert found.method.endswith("one seed each")
+    # Each alone varies far more than their difference does.
+    alone = resample.interval(before["sums"], Ratios().statistics(before).metric)
+    assert found.high - found.low < 0.5 * (alone.high - alone.low)
+    assert paired(before, before, Ratios()).low == 0.0
+    with pytest.raises(UserError, match="only 0 examples in common"):
+        paired(before, ratios(above, below, np.arange(500) + 500), Ratios())

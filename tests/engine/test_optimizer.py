@@ -13,7 +13,15 @@ from shoestring.core.protocols import Hook, Network
 from shoestring.core.run import Recipe
 from shoestring.engine import optimizer
 
-NETWORK = cast(Network, None)  # optimizers only hand it to hooks
+
+class OneHidden:
+    """As far as an optimizer asks: the second convolution is for Muon."""
+
+    def orthogonal(self, model: nn.Module) -> list[nn.Parameter]:
+        return [cast(nn.Parameter, cast(nn.Sequential, model)[2].weight)]
+
+
+NETWORK = cast(Network, OneHidden())
 
 
 def a_model() -> nn.Sequential:
@@ -38,7 +46,7 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
 
 
-def test_muon_takes_hidden_convolutions_and_leaves_the_rest_to_adamw() -> None:
+def test_muon_takes_what_the_network_names_and_leaves_the_rest_to_adamw() -> None:
     model = a_model()
     adamw, muon = optimizer.steppers(model, recipe("muon"), NETWORK, [])
     assert [p.shape for g in muon.groups for p in g["params"]] == [(4, 8, 3, 3)]

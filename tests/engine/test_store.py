@@ -205,3 +205,26 @@ def test_remove_takes_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
     store.remove(tmp_path / "kept")
     store.remove(tmp_path / "gone")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_the_data_are_kept_with_the_run_and_found_again(tmp_path: Path) -> None:
+    store.keep(tmp_path, {"tokenizer.model": b"pieces"})
+    store.keep(tmp_path, {"tokenizer.model": b"pieces"})
+    assert (tmp_path / "tokenizer.model").read_bytes() == b"pieces"
+    with pytest.raises(RunError, match=r"tokenizer\.model is not what the data give now"):
+        store.keep(tmp_path, {"tokenizer.model": b"others"})
+    store.keep(tmp_path, {})
+    for name in ("../x", "a/b", ".hidden", store.RUN, store.BUNDLE, ""):
+        with pytest.raises(ValueError, match="no name for a file"):
+            store.keep(tmp_path, {name: b""})
+
+
+def test_tied_weights_are_written_once_and_come_back_under_both_names(tmp_path: Path) -> None:
+    table = torch.arange(6000.0).reshape(100, 60)
+    tensors = {"embedding": table, "output": table, "turned": table.T, "empty": torch.zeros(0)}
+    store.save_tensors(tmp_path / "a", {**tensors, "none": torch.zeros(0)}, {"step": 3})
+    found, values = store.load_tensors(tmp_path / "a")
+    assert values == {"step": 3}
+    assert list(found["output"].shape) == [100, 60]
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    assert (tmp_path / "a").stat().st_size < 2.2 * table.nbytes

@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-from shoestring.core.listener import Listener, Quiet
+from shoestring.core.listener import Listener, Look, Quiet
 from shoestring.report import progress
+
+LOOK = Look(100, 200, 0.4, 0.31, "accuracy", 0.981, 0.07)
 
 
 class Terminal(io.StringIO):
@@ -21,7 +23,7 @@ def told(listener: Listener) -> None:
     listener.stage("reading pictures", 3, 3)
     listener.say("a sentence")
     listener.step(100, 200, 65.0, 0.31, 0.92, 12_345.6)
-    listener.evaluation(100, 200, 0.981, 0.07)
+    listener.evaluation(LOOK)
     listener.step(200, 200, 0.0, 0.21, 0.93, 12_345.6)
 
 
@@ -93,7 +95,7 @@ def test_a_bar_shows_time_left_rate_and_validation(terminal: Terminal) -> None:
 def test_a_bar_fits_in_80_columns(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with progress.watch(terminal) as listener:
-        listener.evaluation(100, 200, 0.981, 0.07)
+        listener.evaluation(LOOK)
         listener.step(100, 200, 3665.0, 0.31, 0.92, 123_456.0)
     lines = re.split(r"[\r\n]", seen(terminal))
     assert max(map(len, lines)) <= 80
@@ -129,3 +131,23 @@ def test_a_terminal_that_cannot_draw_gets_lines(
 )
 def test_clock(seconds: float, shown: str) -> None:
     assert progress.clock(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("look", "line"),
+    [
+        (LOOK, "step 100 validation accuracy 0.9810 loss 0.0700"),
+        (
+            Look(450, 900, 2.998, 2.5, "BLEU", 31.4159, 1.75),
+            "step 450 epoch 3 train loss 2.5000 validation BLEU 31.42 loss 1.7500",
+        ),
+        (
+            Look(1, 900, 0.001, 2.5, "BLEU", 0.02, 9.75),
+            "step 1 validation BLEU 0.02 loss 9.7500",
+        ),
+    ],
+)
+def test_a_look_is_told_with_its_metric_and_the_epoch_that_it_ends(look: Look, line: str) -> None:
+    stream = io.StringIO()
+    progress.Lines(stream).evaluation(look)
+    assert stream.getvalue() == line + "\n"

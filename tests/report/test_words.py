@@ -30,7 +30,11 @@ def test_shares_are_percent_and_other_scores_are_not() -> None:
     assert words.quality(0.9931, "accuracy") == "99.31%"
     assert words.quality(0.9931, "balanced_accuracy") == "99.31%"
     assert words.quality(36.21, "BLEU") == "36.21"
+    assert words.quality(0.34, "lowercased_BLEU") == "0.34"
     assert words.quality(0.0042, "calibration_error") == "0.0042"
+    assert words.quality(0.12, "exact_match") == "12.00%"
+    assert words.plain_quality(0.9931, "accuracy") == "0.9931"
+    assert words.plain_quality(36.214, "BLEU") == "36.21"
 
 
 def test_gains_have_a_sign_and_a_unit() -> None:
@@ -50,3 +54,15 @@ def test_a_name_stays_on_its_line() -> None:
     assert words.visible("\x1b[2J\udce9") == "\\x1b[2J\\udce9"
     assert words.visible("a b é") == "a b é"
     assert words.visible("a\nb") == "a\\nb"
+
+
+def test_text_in_any_script_is_shown_as_it_is_but_orders_to_a_terminal() -> None:
+    for text in (
+        "tab\there",
+        "3\u202f000\u00a0\u20ac",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f468\u200d\U0001f469",
+    ):
+        assert words.harmless(text) == text
+    assert words.harmless("a\nb\r\x1b[2J\x00") == "a\\nb\\r\\x1b[2J\\x00"
+    assert words.harmless("\x9b\u2028\u2029\udce9") == "\\x9b\\u2028\\u2029\\udce9"

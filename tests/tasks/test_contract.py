@@ -1,18 +1,20 @@
 """What every task must offer. A new folder in tasks/ is found here without being named; it brings
-`tests/tasks/NAME/tiny.py` with a small source and small options for each of its networks."""
+`tests/tasks/NAME/tiny.py`: `write(folder)`, a small source; NETWORKS, small options for each of
+its networks; RECIPE, what else a short fit needs; BUNDLE, the files that ship; `rows(batch)`, what
+each example of a batch became; `asked(folder)`, words for two inputs."""
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import shoestring
 from shoestring import plugins
+from shoestring.__main__ import main
+from shoestring.core.budget import Meter
 from shoestring.core.listener import Quiet
 from shoestring.core.plain import to_plain
 from shoestring.engine import device, placement
@@ -24,13 +26,9 @@ TASKS = plugins.task_names()
 NETWORKS = [(task, kind) for task in TASKS for kind in plugins.task(task).networks]
 
 
-def small(task: str) -> Any:
-    return importlib.import_module(f"tests.tasks.{task}.tiny")
-
-
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {task: small(task).write(tmp_path_factory.mktemp(task)) for task in TASKS}
+    return {task: tiny.of_task(task).write(tmp_path_factory.mktemp(task)) for task in TASKS}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -59,7 +57,7 @@ def test_a_task_knows_its_own_source_and_no_nonsense(name: str, sources: dict[st
 def test_a_network_trains_on_every_device_present(
     name: str, kind: str, place: str, sources: dict[str, Path], tmp_path: Path
 ) -> None:
-    options = {"kind": kind, **small(name).NETWORKS[kind]}
+    options = {"kind": kind, **tiny.of_task(name).NETWORKS[kind]}
     run, dataset = tiny.prepared(tmp_path, sources[name], network=options, device=place)
     where = placement.Local(place)
     loop = Loop(run, Feeds.of(run, dataset, where), where)
@@ -78,7 +76,7 @@ def test_a_network_trains_on_every_device_present(
 def test_logits_and_labels_have_no_padding(
     name: str, kind: str, sources: dict[str, Path], tmp_path: Path
 ) -> None:
-    options = {"kind": kind, **small(name).NETWORKS[kind]}
+    options = {"kind": kind, **tiny.of_task(name).NETWORKS[kind]}
     run, dataset = tiny.prepared(tmp_path, sources[name], network=options)
     where = placement.Local("cpu")
     loop = Loop(run, Feeds.of(run, dataset, where), where)
@@ -117,7 +115,9 @@ def test_an_example_is_changed_alike_in_any_batch(
     ids = torch.arange(8)
     whole = task.augment(feed.batch(ids), KeyedDraws(1, 2, ids), words)
     part = task.augment(feed.batch(ids[2:5]), KeyedDraws(1, 2, ids[2:5]), words)
-    for a, b in zip(whole.inputs[2:5], part.inputs, strict=True):
+    rows = tiny.of_task(name).rows
+    for a, b in zip(rows(whole)[2:5], rows(part), strict=True):
+        assert a.shape == b.shape
         assert torch.allclose(a.float(), b.float(), atol=1e-3)
 
 
@@ -150,9 +150,13 @@ def test_the_splits_hang_on_a_seed_of_their_own_never_on_the_training_s(
 
 @pytest.mark.parametrize(("name", "kind"), NETWORKS)
 def test_every_network_ends_as_a_bundle_that_verifies_predicts_and_evaluates(
-    name: str, kind: str, sources: dict[str, Path], tmp_path: Path
+    name: str,
+    kind: str,
+    sources: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ",".join(f"{k}={v}" for k, v in small(name).NETWORKS[kind].items())
+    words = ",".join(f"{k}={v}" for k, v in tiny.of_task(name).NETWORKS[kind].items())
     run = shoestring.train(
         sources[name], out=tmp_path / "run", steps=10, threads=1, network=f"{kind}:{words}"
     )
@@ -161,4 +165,56 @@ def test_every_network_ends_as_a_bundle_that_verifies_predicts_and_evaluates(
     assert scores.quality is not None
     assert scores.examples > 0
     exported = shoestring.export(run.path, tmp_path / "bundle")
-    assert shoestring.verify(exported)["ok"]
+    found = shoestring.verify(exported)
+    assert set(found["files"]) >= {*tiny.of_task(name).BUNDLE, "golden.npz", "README.md"}
+    assert main(["predict", str(exported), *tiny.of_task(name).asked(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    description = plugins.task(name).describe(run.facts)
+    assert all(part in card for part in (*description.answers, description.command))
+    text = str(shoestring.receipt(run.path))
+    assert plugins.task(name).metric in text
+    assert "nan" not in text.lower().split()
+    for other in set(TASKS) - {name}:
+        foreign = {f.name for f in fields(plugins.task(other).answer_options)}
+        foreign -= {f.name for f in fields(plugins.task(name).answer_options)}
+        option = f"--{min(foreign).replace('_', '-')}"
+        assert main(["predict", str(exported), option, "1"]) == 2
+        assert f"{option} belongs to {other}; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_recipe_opens_the_test_split_once_and_tells_its_figures(
+    name: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    class Heard(Quiet):
+        said = ""
+
+        def say(self, text: str) -> None:
+            self.said += text + "\n"
+
+    heard = Heard()
+    recipe = replace(
+        tiny.recipe(sources[name], steps=4), open_test=True, options={"test_share": 0.2}
+    )
+    run = shoestring.train(recipe=recipe, out=tmp_path / "run", listener=heard)
+    (line,) = [r for r in run.receipts if r.technique == "test opened"]
+    assert line.after is not None
+    assert line.after.split == "test"
+    assert f"test {plugins.task(name).metric} " in heard.said
+    assert f"test loss {line.after.loss:.4f}\n" in heard.said
+    assert " accuracy " in heard.said
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_fit_counts_examples_and_their_labels(
+    name: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    run, dataset = tiny.prepared(tmp_path, sources[name], steps=3)
+    feed = plugins.task(name).feed(dataset.train, dataset.facts, "cpu")
+    batches = feed.order(run.recipe.batch_size or 0, run.recipe.seed, 0)[:3]
+    meter = Meter()
+    tiny.fitted(run, dataset, meter=meter)
+    assert meter.cost.steps == 3
+    assert meter.cost.examples == sum(map(len, batches))
+    assert meter.cost.labels == sum(feed.batch(ids).size for ids in batches)

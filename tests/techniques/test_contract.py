@@ -16,6 +16,7 @@ import pytest
 from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, UserError
+from shoestring.core.listener import Look
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Hook, Technique
 from shoestring.core.run import Recipe, Run
@@ -25,14 +26,17 @@ from shoestring.engine.interrupt import Interrupt
 from tests import tiny
 
 NAMES = plugins.technique_names()
+TASKS = plugins.task_names()
 
 
-def default(name: str) -> Any:
-    """The technique with its defaults, every switch of its options turned on a little, so that
-    the contract does not test a technique that does nothing."""
+def default(name: str, task: str = TASKS[0]) -> Any:
+    """The technique with its defaults, every switch of its options that fits the task turned on a
+    little, so that the contract does not test a technique that does nothing."""
     kind = plugins.technique_class(name)
-    on = {f.name: 0.1 for f in fields(kind) if isinstance(f.default, float) and f.default == 0.0}
-    return kind(**on)
+    foreign = {o for other in TASKS for o in plugins.task(other).augment_options()}
+    foreign -= set(plugins.task(task).augment_options())
+    off = {f.name for f in fields(kind) if isinstance(f.default, float) and f.default == 0.0}
+    return kind(**dict.fromkeys(off - foreign, 0.1))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,37 +74,43 @@ def test_importing_it_brings_no_torch(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", NAMES)
-def test_applying_it_leaves_a_receipt_and_the_argument_alone(name: str, tmp_path: Path) -> None:
-    run = Run(tmp_path, "images", Recipe("images", "photos"))
+def test_applying_it_leaves_a_receipt_and_the_argument_alone(
+    name: str, task: str, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, task, Recipe(task, "photos"))
     before = to_plain(run)
     try:
-        after = apply(default(name), run, Budget())
+        after = apply(default(name, task), run, Budget())
     except UserError as error:
         # One that needs weights says so.
         assert "train one first" in str(error)
         return
     assert to_plain(run) == before
     (receipt,) = after.receipts
-    assert receipt.technique == plugins.words(default(name))
+    assert receipt.technique == plugins.words(default(name, task))
     assert set(receipt.options) == {f.name for f in fields(default(name))}
     assert receipt.verdict == "not measured"
     assert receipt.reason
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_fit_with_it_can_be_stopped_and_resumed_exactly(name: str, tmp_path: Path) -> None:
-    if not isinstance(default(name), Hook):
+def test_a_fit_with_it_can_be_stopped_and_resumed_exactly(
+    name: str, task: str, tmp_path: Path
+) -> None:
+    if not isinstance(default(name, task), Hook):
         return
-    source = tiny.write_npz(tmp_path / "bars.npz", 120)
-    hooks = (plugins.words(default(name)),)
+    source = tiny.of_task(task).write(tmp_path)
+    hooks = (plugins.words(default(name, task)),)
     _, whole = tiny.fitted(*tiny.prepared(tmp_path / "whole", source, hooks=hooks))
     run, dataset = tiny.prepared(tmp_path / "parts", source, hooks=hooks)
     interrupt = Interrupt()
 
     class Asks(tiny.Quiet):
-        def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
-            if step == 8:
+        def evaluation(self, look: Look) -> None:
+            if look.step == 8:
                 interrupt.ask()
 
     with pytest.raises(Interrupted):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Golden = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 
 MANIFEST, GOLDEN, CARD = "bundle.json", "golden.npz", "README.md"
+WEIGHTS = "weights.bin"  # what the graphs of a bundle share, where there is more than one
 BESIDE = ("openings.jsonl", "receipt.json", "receipt.txt", "receipt.html")  # allowed, unlisted
 NOT_NEEDED = (GOLDEN, CARD)  # to predict
 
@@ -103,9 +104,10 @@ def predictor(
 ) -> Predictor:
     """The task's predictor over checked bytes; graphs become sessions."""
     opened: dict[str, Any] = {}
+    shared = files.get(WEIGHTS, b"")
     for name, data in files.items():
         graph = name.endswith(".onnx")
-        opened[name] = open_graph(data, name, threads=threads) if graph else data
+        opened[name] = open_graph(data, name, shared=shared, threads=threads) if graph else data
     if manifest["task"] not in plugins.task_names():
         raise BundleError(
             f"the bundle is for the task {manifest['task']!r}, which this shoestring does not "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shoestring import plugins
 from shoestring.core.receipt import Plain, Scores
-
-_MOST_LABELS = 50  # more of them are counted, not listed
 
 
 def card(manifest: Plain, scores: Scores | None = None) -> str:
@@ -16,24 +15,16 @@ def card(manifest: Plain, scores: Scores | None = None) -> str:
 
 
 def _lines(manifest: Plain, scores: Scores | None) -> Iterator[str]:
-    network = f"a {manifest['network']} network" if manifest.get("network") else "a network"
+    kind = manifest.get("network")
+    network = f"a network of the kind `{kind}`" if kind else "a network"
     yield f"# A model for {manifest['task']}"
     yield ""
     yield f"Made with shoestring: {network} for the task `{manifest['task']}`."
     yield ""
     yield "## What it answers"
     yield ""
-    labels = manifest["facts"].get("labels")
-    if labels:
-        listed = ", ".join(f"`{label}`" for label in labels[:_MOST_LABELS])
-        more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
-        yield f"One of {len(labels)} labels: {listed}{more}. It knows no other answer: an input of"
-        yield "another kind gets one of these labels too, unless a confidence is asked for"
-        yield "(`--reject 0.9`)."
-        yield ""
-    for name in ("size", "channels", "resize"):
-        if name in manifest["facts"]:
-            yield f"- {name}: {_words(manifest['facts'][name])}"
+    said = plugins.task(manifest["task"]).describe(manifest["facts"])
+    yield from said.answers
     yield ""
     if scores is not None and scores.quality is not None:
         yield "## How well, how large, how fast"
@@ -57,13 +48,13 @@ def _lines(manifest: Plain, scores: Scores | None) -> Iterator[str]:
     yield "```"
     yield "pip install shoestring"
     yield "shoestring verify FOLDER"
-    yield "shoestring predict FOLDER INPUT ..."
+    yield said.command
     yield "```"
     yield ""
     yield "```python"
     yield "import shoestring"
     yield ""
-    yield 'shoestring.load("FOLDER").predict("INPUT")'
+    yield said.call
     yield "```"
     yield ""
     yield "No PyTorch is needed. The hashes in `bundle.json` show that the files are whole, not who"
@@ -97,7 +88,3 @@ def _scores(scores: Scores) -> Iterator[str]:
         )
     if scores.signature:
         yield f"- signature: `{scores.signature}`"
-
-
-def _words(value: object) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -89,7 +89,13 @@ _TENSOR = {
     8: _Field("name", _Kind.BYTES),
     9: _Field("raw_data", _Kind.BYTES),
 }
+# Weights that several graphs share are a model that holds nothing else: joined to a graph's bytes
+# they extend the list of its initializers and can do nothing more.
+_WEIGHTS = {7: _Field("graph", "weights of a graph")}
+_WEIGHTS_OF_A_GRAPH = {5: _Field("initializer", "tensor", repeated=True)}
 _TABLES = {
+    "weights": _WEIGHTS,
+    "weights of a graph": _WEIGHTS_OF_A_GRAPH,
     "model": _MODEL,
     "opset": _OPSET,
     "graph": _GRAPH,
@@ -119,10 +125,12 @@ class Summary:
     operators: frozenset[tuple[str, str]]  # (domain, name)
 
 
-def read(data: bytes, name: str) -> Summary:
-    """Walks the whole file. BundleError, naming the file, for anything an exporter of ours does
-    not write."""
-    reader = _Reader(data, name)
+def read(data: bytes, name: str, shared: bytes = b"") -> Summary:
+    """Walks the whole file, and the weights that are joined to it. BundleError, naming the file,
+    for anything an exporter of ours does not write."""
+    weights = _Reader(shared, f"the shared weights of {name}")
+    weights.message("weights", 0, len(shared))
+    reader = _Reader(data, name, weights.sides)
     reader.message("model", 0, len(data))
     if not reader.seen_graph:
         raise BundleError(f"{name} is not an ONNX model: it holds no graph")
@@ -130,14 +138,14 @@ def read(data: bytes, name: str) -> Summary:
 
 
 class _Reader:
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, sides: dict[bytes, list[int]] | None = None) -> None:
         self._data, self._name = data, name
         self.opsets: dict[str, int] = {}
         self.operators: set[tuple[str, str]] = set()
         self.seen_graph = False
         self._nodes = 0
         self._resizes: list[list[bytes]] = []  # the inputs of each
-        self._sides: dict[bytes, list[int]] = {}  # by initializer; [] for one that is no size
+        self.sides = dict(sides or {})  # by initializer; [] for one that is no size
 
     def message(self, table: str, at: int, end: int) -> dict[str, int | str | bytes]:
         """Walks one message. Gives what its parent may want of it: a field's number, its word, or
@@ -191,15 +199,15 @@ class _Reader:
         name, raw = tensor.get("name", b""), tensor.get("raw_data", b"")
         assert isinstance(name, bytes)  # so kept by `message`
         assert isinstance(raw, bytes)
-        if name in self._sides:
+        if name in self.sides:
             raise BundleError(f"{self._name} has two initializers of one name")
         plain = tensor.get("data_type") == _INT64 and "int64_data" not in tensor
         sides = [int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)]
-        self._sides[name] = sides if plain and len(sides) <= _MOST_SIDES else []
+        self.sides[name] = sides if plain and len(sides) <= _MOST_SIDES else []
 
     def _check_resize(self, inputs: list[bytes]) -> None:
         """Of x, roi, scales and sizes only the first and the last may be given."""
-        sides = self._sides.get(inputs[3], []) if len(inputs) == 4 else []
+        sides = self.sides.get(inputs[3], []) if len(inputs) == 4 else []
         if not sides or inputs[1] or inputs[2]:
             raise BundleError(
                 f"{self._name} resizes to something else than a height and a width that stand in it"

@@ -12,29 +12,46 @@ if TYPE_CHECKING:
 
 CAP_BYTES = 1 << 30  # of all files of a bundle together
 
-# What our exporters write, and nothing else. None of these reads a file or loops, so a graph ends.
-# Its memory is not bounded by that: MatMul and broadcasting make large tensors of small ones, and
-# a row of padding Conv grows a picture. onnx_reader caps single sizes, not what they come to. An
-# operator stays on the list for ever: old bundles load for ever.
+# What our exporters write, and nothing else. None of these reads a file or loops (If, Loop and Scan
+# carry graphs of their own, and the reader refuses those), so a graph ends: the recurrent operators
+# take as many steps as their input is long. Its memory is not bounded by that: MatMul, Gather and
+# broadcasting make large tensors of small ones, and a row of padding Conv grows a picture.
+# onnx_reader caps single sizes, not what they come to. An operator stays on the list for ever: old
+# bundles load for ever.
 OPERATORS = frozenset(
     """
-    Add AveragePool Cast Conv Div Erf Flatten Gemm GlobalAveragePool HardSwish LeakyRelu MatMul
-    MaxPool Mul Relu Resize Sigmoid Softmax Tanh Transpose
+    Add ArgMax AveragePool Cast Concat Conv Div DynamicQuantizeLinear Equal Erf Flatten Gather
+    GatherElements GatherND Gemm GlobalAveragePool HardSwish Identity LSTM LayerNormalization
+    LeakyRelu Log MatMul MaxPool Min Mod Mul QuantizeLinear ReduceMax ReduceMean Relu Reshape Resize
+    Shape Sigmoid Softmax Split Squeeze Tanh TopK Transpose Unsqueeze Where
     """.split()
 )
+# Operators of the runtime's own that are let in one by one: products of integers.
+RUNTIME_DOMAIN = "com.microsoft"
+RUNTIME_OPERATORS = frozenset(("DynamicQuantizeLSTM", "MatMulIntegerToFloat"))
 
 
 def open_graph(
-    data: bytes, name: str, *, threads: int | None = None
+    data: bytes, name: str, *, shared: bytes = b"", threads: int | None = None
 ) -> onnxruntime.InferenceSession:
     """A session on one thread or several (None: all cores). BundleError, naming the file, for a
-    graph that is damaged or asks for more than a graph of ours may."""
-    summary = onnx_reader.read(data, name)
-    foreign = sorted(domain for domain in summary.opsets if domain not in ("", "ai.onnx"))
-    if foreign:
-        raise BundleError(f"{name} uses operators of {foreign[0]!r}; shoestring only writes ONNX's")
+    graph that is damaged or asks for more than a graph of ours may.
+
+    `shared` are weights that several graphs have in common: a ModelProto that holds nothing but
+    initializers. Messages of protobuf merge when their bytes are joined, so what is opened is one
+    model from memory, and no graph names a file. Weights that this graph does not use are dropped
+    by the runtime.
+    """
+    summary = onnx_reader.read(data, name, shared)
+    own = ("", "ai.onnx")
+    for domain, version in sorted(summary.opsets.items()):
+        if domain not in own and (domain != RUNTIME_DOMAIN or version != 1):
+            raise BundleError(
+                f"{name} uses operators of {domain!r}; shoestring does not write them"
+            )
     for domain, operator in sorted(summary.operators):
-        if domain not in ("", "ai.onnx") or operator not in OPERATORS:
+        known = OPERATORS if domain in own else RUNTIME_OPERATORS
+        if operator not in known or domain not in (*own, RUNTIME_DOMAIN):
             full = f"{domain}.{operator}" if domain else operator
             raise BundleError(f"{name} uses the operator {full!r}, which shoestring never writes")
     import onnxruntime
@@ -50,7 +67,9 @@ def open_graph(
     # Our exporters leave nothing to fold.
     options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantFolding")
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            data + shared, options, providers=["CPUExecutionProvider"]
+        )
     except runtime_errors() as error:
         raise BundleError(f"onnxruntime cannot open {name}: {_first_line(error)}") from error
 

@@ -49,6 +49,7 @@ class Cost:
     steps: int = 0  # optimizer steps
     examples: int = 0  # training examples seen
     peak_bytes: int = 0  # highest resident memory; the larger of two when added
+    labels: int = 0  # of these examples: one of a picture, all target pieces of a sentence
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -58,6 +59,7 @@ class Cost:
             self.steps + other.steps,
             self.examples + other.examples,
             max(self.peak_bytes, other.peak_bytes),
+            self.labels + other.labels,
         )
 
     def __sub__(self, other: Cost) -> Cost:
@@ -68,6 +70,7 @@ class Cost:
             self.steps - other.steps,
             self.examples - other.examples,
             self.peak_bytes,
+            self.labels - other.labels,
         )
 
 
@@ -85,8 +88,17 @@ class Meter:
 
     cost: Cost = Cost()
 
-    def count(self, *, steps: int = 0, examples: int = 0, evaluation_seconds: float = 0.0) -> None:
-        self.cost += Cost(steps=steps, examples=examples, evaluation_seconds=evaluation_seconds)
+    def count(
+        self,
+        *,
+        steps: int = 0,
+        examples: int = 0,
+        labels: int = 0,
+        evaluation_seconds: float = 0.0,
+    ) -> None:
+        self.cost += Cost(
+            steps=steps, examples=examples, labels=labels, evaluation_seconds=evaluation_seconds
+        )
 
 
 class Budget:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the validation split in the middle of a fit showed."""
+
+    step: int
+    total: int
+    epoch: float  # passes over the training split so far
+    train_loss: float  # mean since the look before
+    metric: str
+    quality: float
+    loss: float
 
 
 class Listener(Protocol):
@@ -14,9 +28,10 @@ class Listener(Protocol):
     def step(
         self, step: int, total: int, seconds_left: float, loss: float, accuracy: float, rate: float
     ) -> None:
-        """Once in a while during a fit: means since the last call; `rate` in examples a second."""
+        """Once in a while during a fit: means over labels since the last call; `rate` in labels a
+        second."""
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
+    def evaluation(self, look: Look) -> None:
         """A look at the validation split."""
 
     def say(self, text: str) -> None:
@@ -34,7 +49,7 @@ class Quiet:
     ) -> None:
         pass
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
+    def evaluation(self, look: Look) -> None:
         pass
 
     def say(self, text: str) -> None:

@@ -56,6 +56,9 @@ class Dataset(Protocol):
     fingerprint: str
     facts: Plain  # what a network and a bundle must know: labels, size, channels; or languages
     findings: tuple[Finding, ...]
+    files: Mapping[
+        str, bytes
+    ]  # kept in the run's folder for `Network.graphs`: a tokenizer; often {}
 
     @property
     def train(self) -> Examples: ...
@@ -80,6 +83,8 @@ class Batch:
 
 class Feed(Protocol):
     """A split made ready on a device."""
+
+    padding: float  # share of the positions in its batches that hold nothing; 0 for equal sizes
 
     def order(self, batch_size: int, seed: int, epoch: int) -> Sequence[torch.Tensor]:
         """The batches of an epoch, each the ids in it. Depends on nothing but the arguments."""
@@ -107,6 +112,23 @@ class Quality:
     quality: float
     loss: float
     examples: int
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Numbers of each example whose sums over examples decide a metric."""
+
+    rows_BS: NDArray[np.float64]
+    metric: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (R, S) sums to (R,) qualities
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model card says of the models of a task."""
+
+    answers: tuple[str, ...]  # lines of markdown: what is answered, to what
+    command: str  # how a shell asks the bundle in FOLDER
+    call: str  # how Python asks it
 
 
 # --- the two plugs of a task --------------------------------------------------------------------
@@ -151,6 +173,9 @@ class Network(Protocol):
 
     def parts(self, model: torch.nn.Module) -> Sequence[tuple[str, torch.nn.Module]]:
         """The model in order from input to output, for freezing and rates by depth."""
+
+    def orthogonal(self, model: torch.nn.Module) -> Sequence[torch.nn.Parameter]:
+        """Weights that Muon may step: a normalisation follows, so that their scale is free."""
 
     def macs(self, architecture: Plain) -> int:
         """Multiply-accumulates for one example at the model's input size."""
@@ -207,11 +232,21 @@ class Task(Protocol):
     def scores(self, outcomes: Outcomes, facts: Plain) -> Scores:
         """Quality, interval, loss and details from stored outcomes. No torch."""
 
+    def statistics(self, outcomes: Outcomes) -> Statistics | None:
+        """What the metric can be resampled from; None where it is the share of examples that are
+        `right`."""
+
     def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
         """What the words after `predict BUNDLE` stand for; standard input where there are none."""
 
     def render(self, answer: Plain) -> str:
         """One answer as a line of text for a terminal."""
+
+    def draw(self, predictor: Predictor, examples: Examples, folder: Path) -> None:
+        """Pictures of what a model does, as PNG files in its run's folder; there may be none."""
+
+    def describe(self, facts: Plain) -> Description:
+        """What the card of a bundle with these facts says of its answers."""
 
 
 # --- techniques ---------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     if not run.trained:
         reason = "no run without it to compare with; train one with --without " + _name(technique)
     elif after.path != run.path:
-        gain, verdict = evidence.gain(run.path / store.OUTCOMES, after.path / store.OUTCOMES)
+        files = (run.path / store.OUTCOMES, after.path / store.OUTCOMES)
+        gain, verdict = evidence.gain(*files, plugins.task(run.task))
     receipt = Receipt(
         technique=plugins.words(technique),
         options=to_plain(technique),

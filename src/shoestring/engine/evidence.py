@@ -1,13 +1,14 @@
 """evidence: whether one run beats another, from the stored outcomes of both. Numpy only.
 
 Two runs answered the same examples, so what counts are the examples on which they differ. With
-one seed each, all that can be said is "this run beats that run".
+one seed each, all that can be said is "this run beats that run". Where a metric is the share of
+right answers, counts decide; where it is a function of sums over examples, which its task tells,
+both runs are resampled together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, lgamma, log, sqrt
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.errors import UserError
 from shoestring.core.intervals import wilson
+from shoestring.core.protocols import Outcomes, Task
 from shoestring.core.receipt import Interval, Verdict
+from shoestring.data import resample
 
 METHOD = "Newcombe's paired interval over examples, one seed each"
 _FEWEST_COMMON = 0.5  # share of the smaller run's examples that both must have answered
@@ -38,26 +41,43 @@ class Pairs:
         return self.both + self.only_before + self.only_after + self.neither
 
 
-def gain(before: Path, after: Path) -> tuple[Interval, Verdict]:
-    """The gain in the share of right answers between two outcomes files, and what it amounts to."""
-    interval = paired(read_outcomes(before), read_outcomes(after))
+def gain(before: Path, after: Path, task: Task) -> tuple[Interval, Verdict]:
+    """The gain in the task's metric between two outcomes files, and what it amounts to."""
+    interval = paired(read_outcomes(before), read_outcomes(after), task)
     return interval, verdict(interval)
 
 
-def paired(
-    before: Mapping[str, NDArray[Any]],
-    after: Mapping[str, NDArray[Any]],
-    confidence: float = 0.95,
-) -> Interval:
-    """The share of right answers after less that before, on the examples that both answered."""
-    return difference(pairs(before, after), confidence)
+def paired(before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.95) -> Interval:
+    """The task's metric after less that before, on the examples that both answered."""
+    hashes = (_hashes(before, "first"), _hashes(after, "second"))
+    old, new = task.statistics(before), task.statistics(after)
+    if old is None or new is None:
+        return difference(pairs(before, after), confidence)
+    at_before, at_after = _shared(*hashes)
+    found = resample.paired_interval(
+        old.rows_BS[at_before], new.rows_BS[at_after], old.metric, confidence
+    )
+    return replace(found, method=f"{found.method}, one seed each")
 
 
-def pairs(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]) -> Pairs:
-    """Counts over the common examples, matched by content hash; of byte-equal examples the first
-    is matched with the first, and so on. UserError where fewer than half are common."""
-    keys_before, right_before = _keyed(before, "first")
-    keys_after, right_after = _keyed(after, "second")
+def pairs(before: Outcomes, after: Outcomes) -> Pairs:
+    """Counts over the common examples."""
+    at_before, at_after = _shared(_hashes(before, "first"), _hashes(after, "second"))
+    old, new = _right(before, "first")[at_before], _right(after, "second")[at_after]
+    return Pairs(
+        both=int((old & new).sum()),
+        only_before=int((old & ~new).sum()),
+        only_after=int((~old & new).sum()),
+        neither=int((~old & ~new).sum()),
+    )
+
+
+def _shared(
+    before_B: NDArray[np.uint64], after_B: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where the common examples stand in each, matched by content hash; of byte-equal examples
+    the first is matched with the first, and so on. UserError where fewer than half are common."""
+    keys_before, keys_after = _keyed(before_B), _keyed(after_B)
     _, at_before, at_after = np.intersect1d(
         keys_before, keys_after, assume_unique=True, return_indices=True
     )
@@ -67,13 +87,7 @@ def pairs(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]])
             f"the two runs have only {len(at_before)} examples in common, of {len(keys_before)} "
             f"and {len(keys_after)}; compare runs with the same validation split"
         )
-    old, new = right_before[at_before], right_after[at_after]
-    return Pairs(
-        both=int((old & new).sum()),
-        only_before=int((old & ~new).sum()),
-        only_after=int((~old & new).sum()),
-        neither=int((~old & ~new).sum()),
-    )
+    return at_before, at_after
 
 
 def difference(counts: Pairs, confidence: float = 0.95) -> Interval:
@@ -125,25 +139,34 @@ def statement(counts: Pairs, confidence: float = 0.95) -> str:
     )
 
 
-def _keyed(
-    outcomes: Mapping[str, NDArray[Any]], which: str
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """(hash, how many equal ones came before) of every example, and whether it was answered
-    right. Nothing else is looked at, so any task whose metric is a share of right answers will
-    do."""
-    for name, what in (("hashes", "which examples they are"), ("right", "which were right")):
-        if name not in outcomes:
-            raise UserError(
-                f"the outcomes of the {which} run hold no {name!r}, so they do not say {what}; "
-                "grade the run again, and compare only runs whose metric is a share of right "
-                "answers"
-            )
-    hashes, right = np.asarray(outcomes["hashes"], np.uint64), np.asarray(outcomes["right"])
-    if right.dtype != np.bool_ or right.shape != hashes.shape or right.ndim != 1:
+def _hashes(outcomes: Outcomes, which: str) -> NDArray[np.uint64]:
+    return np.asarray(_kept(outcomes, "hashes", "which examples they are", which), np.uint64)
+
+
+def _right(outcomes: Outcomes, which: str) -> NDArray[np.bool_]:
+    """Whether each example was answered right: all that a metric which is a share of right
+    answers needs."""
+    right = np.asarray(_kept(outcomes, "right", "which were right", which))
+    count = len(outcomes["hashes"])
+    if right.dtype != np.bool_ or right.shape != (count,):
         raise UserError(
             f"the outcomes of the {which} run hold 'right' as {right.dtype} {right.shape}, not as "
-            f"one bool for each of {hashes.size} examples; grade the run again"
+            f"one bool for each of {count} examples; grade the run again"
         )
+    return right
+
+
+def _kept(outcomes: Outcomes, name: str, what: str, which: str) -> NDArray[Any]:
+    if name not in outcomes:
+        raise UserError(
+            f"the outcomes of the {which} run hold no {name!r}, so they do not say {what}; "
+            "grade the run again, and compare only runs of one task"
+        )
+    return outcomes[name]
+
+
+def _keyed(hashes: NDArray[np.uint64]) -> NDArray[Any]:
+    """(hash, how many equal ones came before) of every example."""
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else order
@@ -151,7 +174,7 @@ def _keyed(
     keys = np.zeros(len(hashes), dtype=[("hash", np.uint64), ("nth", np.int64)])
     keys["hash"] = hashes
     keys["nth"][order] = np.arange(len(ordered)) - np.repeat(starts, sizes)
-    return keys, right
+    return keys
 
 
 def _correlation(counts: Pairs) -> float:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def export_run(run: Run, model: torch.nn.Module, examples: Examples, folder: Path) -> str:
     """Writes the bundle of a trained run. Its graphs first answer all `examples` (the validation
     split) beside the float32 model; where they disagree, BundleError, and nothing is written.
-    Returns one sentence that says how well they agree. A bundle that stands there is replaced."""
+    Returns one sentence that says how well they agree. A bundle that stands there is replaced.
+    What the task draws of its answers goes into the run's folder."""
     if run.architecture is None:
         raise RunError(f"{run.path} has no network yet: train it before it is exported")
     task = plugins.task(run.task)
@@ -47,6 +48,7 @@ def export_run(run: Run, model: torch.nn.Module, examples: Examples, folder: Pat
         extra,
         over=True,
     )
+    task.draw(predictor, examples, run.path)
     return agreement
 
 

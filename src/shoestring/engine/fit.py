@@ -16,7 +16,7 @@ import torch
 
 from shoestring.core.budget import Budget, Cost, Meter
 from shoestring.core.errors import Interrupted, RunError
-from shoestring.core.listener import Listener
+from shoestring.core.listener import Listener, Look
 from shoestring.core.protocols import Dataset, Placement
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Run
@@ -65,15 +65,15 @@ def fit(
                 f"go on with: shoestring train --resume {run.path}"
             )
         run = pace.kept(run, p.step)
-        loss, size = loop.step(
+        stepped = loop.step(
             schedule.progress(pace.plan, p.step), schedule.rate_factor(pace.plan, p.step)
         )
-        if not log.step(loss):
+        if not log.step(stepped.loss):
             loop.restore(*safe)
             run = _rolled_back(loop, run, pace)
             continue
         pace.stepped()
-        meter.count(steps=1, examples=size)
+        meter.count(steps=1, examples=stepped.examples, labels=stepped.labels)
         total = schedule.total_steps(pace.plan, p.step)
         if p.step % (run.recipe.evaluate_every or total) == 0 or p.step >= total:
             began = time.perf_counter()
@@ -85,7 +85,7 @@ def fit(
                 loop.restore(*safe)
                 run = _rolled_back(loop, run, pace)
                 continue
-            listener.evaluation(p.step, total, line["quality"], line["validation_loss"])
+            listener.evaluation(_look(line, total, loop.task.metric))
             stop = placement.agree(any(h.should_stop(p.curve, loop.tensors) for h in loop.hooks))
             if stop and not any(change.reason == "should_stop" for change in pace.plan):
                 last = min(total, p.step + max(1, round(COOL_DOWN * pace.plan[0].total_steps)))
@@ -96,6 +96,18 @@ def fit(
     notes.ended(safe)
     run = replace(run, architecture=loop.architecture, curve=tuple(loop.progress.curve))
     return run, loop.best or loop.evaluation_weights()
+
+
+def _look(line: Plain, total: int, metric: str) -> Look:
+    return Look(
+        step=line["step"],
+        total=total,
+        epoch=line["epoch"],
+        train_loss=line["train_loss"],
+        metric=metric,
+        quality=line["quality"],
+        loss=line["validation_loss"],
+    )
 
 
 class Notes:

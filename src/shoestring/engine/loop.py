@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from shoestring.core.protocols import Batch, Dataset, Feed, Hook, Network, Place
 from shoestring.core.run import Run
 from shoestring.engine import schedule
 from shoestring.engine.device import KeyedDraws, seed_step
+from shoestring.engine.loss import MANY_CLASSES, cross_entropy
 from shoestring.engine.optimizer import restore_state, state_tensors, steppers
 
 
@@ -29,6 +30,14 @@ class Progress:
     best_quality: float = -math.inf
     best_loss: float = math.inf
     curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Stepped(NamedTuple):
+    """What a step was made of."""
+
+    loss: torch.Tensor  # mean over the labels, still on the device
+    labels: int
+    examples: int
 
 
 @dataclass(frozen=True)
@@ -98,8 +107,8 @@ class Loop:
             p.epoch, p.offset = p.epoch + 1, 0
         return replace(batch, inputs=self.train.prepare(batch.inputs))
 
-    def step(self, progress: float, factor: float) -> tuple[torch.Tensor, int]:
-        """One optimizer step: the mean loss, still on the device, and the labels it is over."""
+    def step(self, progress: float, factor: float) -> Stepped:
+        """One optimizer step."""
         recipe, p = self.recipe, self.progress
         seed_step(recipe.seed, p.step, self.placement.device)
         batch = self.batch()
@@ -120,19 +129,23 @@ class Loop:
         self.sums[0] += loss * batch.size
         self.sums[1] += right
         self.sums[2] += batch.size
-        return loss, batch.size
+        return Stepped(loss, batch.size, len(batch.ids))
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.autocast():
             logits_NC, labels_N = self.network.logits(self.model, batch.inputs, batch.targets)
-        logits_NC = logits_NC.float()
         self.classes = logits_NC.shape[1]
-        targets = labels_N if batch.soft_targets is None else batch.soft_targets
         smoothing = self.recipe.label_smoothing or 0.0
-        loss = F.cross_entropy(logits_NC, targets, label_smoothing=smoothing)
+        if batch.soft_targets is None and self.classes >= MANY_CLASSES:
+            loss, right = cross_entropy(logits_NC, labels_N, smoothing)
+        else:
+            logits_NC = logits_NC.float()
+            targets = labels_N if batch.soft_targets is None else batch.soft_targets
+            loss = F.cross_entropy(logits_NC, targets, label_smoothing=smoothing)
+            right = (logits_NC.detach().argmax(1) == labels_N).sum()
         for hook in self.hooks:
             loss = hook.change_loss(loss, logits_NC, labels_N, batch)
-        return loss, (logits_NC.detach().argmax(1) == labels_N).sum()
+        return loss, right
 
     def autocast(self) -> AbstractContextManager[None]:
         device = self.placement.device.partition(":")[0]
@@ -174,6 +187,8 @@ class Loop:
             "quality": found.quality,
             "validation_loss": found.loss,
         }
+        if self.train.padding:
+            line["padding"] = round(self.train.padding, 4)
         p.curve.append(line)
         self.looked_at = found.examples
         return line

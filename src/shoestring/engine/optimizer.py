@@ -140,7 +140,7 @@ def steppers(
     model: nn.Module, recipe: Recipe, network: Network, hooks: Sequence[Hook]
 ) -> list[Stepper]:
     """What steps a model's weights. Weight decay spares biases and normalisation, which have one
-    dimension. `muon` is Muon for hidden convolutions and AdamW for the rest. Groups may carry
+    dimension. `muon` is Muon for what the network names and AdamW for the rest. Groups may carry
     `rate_factor`, which multiplies the rate of the schedule. Raises UserError for a name that is
     none.
     """
@@ -152,7 +152,7 @@ def steppers(
     decay = recipe.weight_decay or 0.0
     hidden: list[torch.Tensor] = []
     if not groups:
-        hidden = hidden_convolutions(model) if recipe.optimizer == "muon" else []
+        hidden = list(network.orthogonal(model)) if recipe.optimizer == "muon" else []
         taken = {id(p) for p in hidden}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
         groups = [
@@ -183,20 +183,6 @@ def _asked(model: nn.Module, network: Network, hooks: Sequence[Hook]) -> list[di
                 raise UserError("two techniques both set the rates of layers; take one of them")
             found = [dict(group) for group in given]
     return found
-
-
-def hidden_convolutions(model: nn.Module) -> list[torch.Tensor]:
-    """Weights of convolutions that read feature maps and have no bias: a normalisation follows
-    them, so their scale does not matter."""
-    return [
-        module.weight
-        for module in model.modules()
-        if isinstance(module, nn.Conv2d)
-        and module.bias is None
-        and module.groups == 1
-        and module.in_channels > 4
-        and module.weight.requires_grad
-    ]
 
 
 def orthogonal(gradient: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ AFTER_EVALUATIONS = 4.0  # passes over validation after the fit, in looks: float
 TEST_EVALUATIONS = 3.0  # more of them where the recipe opens the test split, whose size is sealed
 MAX_EPOCHS = 300.0  # a budget that gives more gives the rest back: nothing is left to learn
 DEFAULT_EPOCHS = 10  # where neither steps nor epochs nor a budget was said
+COUNTED_EPOCHS = 20  # whose batches are made to be counted
 FEW_STEPS = 50  # below it nothing much is learnt
 FASTER = 1.05  # by how much a lower precision must win
 WINDOW_SECONDS = 1.0  # over which the rate of a running fit is measured
@@ -64,10 +65,10 @@ def planned(
         recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
     if budget.seconds is not None:
         looks = _timed_look(replace(run, recipe=recipe), feeds, placement)
-    per_epoch = len(feeds.train.order(recipe.batch_size or 1, recipe.seed, 0))
+    per_epoch = steps_of(recipe, feeds, 1.0)
     asked = recipe.steps
     if asked is None and recipe.epochs is not None:
-        asked = max(1, round(recipe.epochs * per_epoch))
+        asked = steps_of(recipe, feeds, recipe.epochs)
     steps, reason = asked or DEFAULT_EPOCHS * per_epoch, "as asked"
     if asked is None:
         reason = f"{DEFAULT_EPOCHS} epochs, for want of a budget"
@@ -92,6 +93,16 @@ def planned(
     every = recipe.evaluate_every or max(1, -(-steps // round(count)))
     recipe = replace(recipe, evaluate_every=every, plan=(PlanChange(0, steps, reason),))
     return replace(run, recipe=recipe), looks
+
+
+def steps_of(recipe: Recipe, feeds: Feeds, epochs: float) -> int:
+    """The steps of so many epochs. Where batches are filled by tokens their number varies from
+    epoch to epoch, so that the first ones are counted and stand for the rest."""
+    counted_epochs = max(1, min(int(epochs), COUNTED_EPOCHS))
+    batch_size = recipe.batch_size or 1
+    steps = [len(feeds.train.order(batch_size, recipe.seed, e)) for e in range(counted_epochs)]
+    rest = (epochs - counted_epochs) * sum(steps) / counted_epochs
+    return max(1, round(sum(steps) + rest))
 
 
 def _timed_look(run: Run, feeds: Feeds, placement: Placement) -> Looks:

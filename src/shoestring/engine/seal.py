@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from shoestring.core.errors import Interrupted
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
+from shoestring.core.receipt import Scores
 from shoestring.core.run import Run
 from shoestring.engine import measure, store
 from shoestring.engine.apply import noted
@@ -75,7 +76,9 @@ def sealed(
             allowance=budget.share(1.0),
         )
     run = replace(run, scores=scores)
-    run = noted(run, "fit", cost=fit_cost, after=scores)
+    padding = run.curve[-1].get("padding", 0.0) if run.curve else 0.0
+    padded = f"{padding:.1%} of the positions in its batches were padding" if padding else ""
+    run = noted(run, "fit", cost=fit_cost, after=scores, reason=padded)
     run = noted(run, "export", cost=export_meter.cost, reason=agreement)
     return noted(run, "grade", cost=grade_meter.cost)
 
@@ -102,5 +105,16 @@ def opened(run: Run, budget: Budget, listener: Listener) -> Run:
     with budget.meter() as meter:
         scores = measure.run_job(job, TEST_SECONDS)
     opening.complete(scores)
-    listener.say(f"test {scores.metric} {scores.quality:.4f} on {scores.examples} examples")
+    for line in _told(scores):
+        listener.say(line)
     return noted(run, "test opened", cost=meter.cost, after=scores)
+
+
+def _told(scores: Scores) -> Iterator[str]:
+    """The figures of the test split, a line each, as the lines of the fit before them."""
+    yield f"test {scores.metric} {scores.quality:.4f} on {scores.examples} examples"
+    if scores.loss is not None:
+        yield f"test loss {scores.loss:.4f}"
+    for name, value in scores.details.items():
+        if isinstance(value, float) and not name.endswith("_per_second"):
+            yield f"test {name.replace('_', ' ')} {value:.4f}"

@@ -29,6 +29,7 @@ CHECKPOINT, STARTED, SPENT = (
     "started.json",
     "spent.json",
 )  # of a run that is not finished
+_OWN = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS, SAFE, CHECKPOINT, STARTED, SPENT)
 
 
 def create(path: Path) -> None:
@@ -64,6 +65,22 @@ def write_finished(run: Run) -> Run:
     for left in run.path.glob(".*"):  # by processes that were killed while they wrote
         remove(left)
     return run
+
+
+def keep(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes what the data brought along for `Network.graphs`, or finds it there as it is. Raises
+    RunError where it stands there otherwise: the data would be read otherwise than before."""
+    for name, data in files.items():
+        path = folder / name
+        if path.name != name or name.startswith(".") or name in _OWN:
+            raise ValueError(f"{name!r} is no name for a file that a data set brings along")
+        if not path.exists():
+            write_atomically(path, data)
+        elif path.read_bytes() != data:
+            raise RunError(
+                f"{path} is not what the data give now, so the run cannot go on as it began; put "
+                "the data back (or the package versions that read them), or start a new run"
+            )
 
 
 @dataclass(frozen=True)
@@ -174,11 +191,19 @@ def _without_none(plain: Any) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain) -> None:
-    """Tensors and plain values in one safetensors file, written whole or not at all."""
+    """Tensors and plain values in one safetensors file, written whole or not at all. A tensor that
+    goes under two names, as tied weights do, is written once."""
     from safetensors.torch import save
 
-    contiguous = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
-    write_atomically(path, save(contiguous, {"values": json.dumps(to_plain(values))}))
+    first: dict[tuple[object, ...], str] = {}
+    same: dict[str, str] = {}
+    for name, t in tensors.items():
+        place = (t.device, t.data_ptr(), t.dtype, t.shape, t.stride())
+        if t.numel() and first.setdefault(place, name) != name:
+            same[name] = first[place]
+    once = {n: t.detach().to("cpu").contiguous() for n, t in tensors.items() if n not in same}
+    notes = {"values": json.dumps(to_plain(values))}
+    write_atomically(path, save(once, notes | ({"same": json.dumps(same)} if same else {})))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -187,9 +212,11 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {}).get("values", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+            notes = file.metadata() or {}
+            values, same = (json.loads(notes.get(name, "{}")) for name in ("values", "same"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors | {name: tensors[first] for name, first in same.items()}, values
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, TextIO
 
-from shoestring.core.listener import Listener, Quiet
+from shoestring.core.listener import Listener, Look, Quiet
+from shoestring.report.words import plain_quality
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_EVERY_STEPS = 100  # where nothing else was asked and no terminal shows a bar
 BAR_EVERY_STEPS = 10
+EPOCH_ENDS = 0.02  # of an epoch: batches of varying length seldom end exactly with one
 _STAGE_SECONDS = 5.0  # between two lines about the same long work
 _REFRESH_SECONDS = 0.2  # a bar drawn more often costs more than it tells
 
@@ -63,8 +65,8 @@ class Lines:
     ) -> None:
         self.say(_step_line(step, loss, accuracy))
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
-        self.say(_evaluation_line(step, quality, loss))
+    def evaluation(self, look: Look) -> None:
+        self.say(_evaluation_line(look))
 
     def say(self, text: str) -> None:
         self._stream.write(text + "\n")
@@ -114,10 +116,10 @@ class Bar:
         words = (f"loss {loss:.3f}", self._validation, f"{rate:,.0f}/s", left)
         self._draw("training", step, total, "  ".join(filter(None, words)))
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
+    def evaluation(self, look: Look) -> None:
         if self._lines:
-            self.say(_evaluation_line(step, quality, loss))
-        self._validation = f"validation {quality:.4f}"
+            self.say(_evaluation_line(look))
+        self._validation = f"validation {plain_quality(look.quality, look.metric)}"
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -146,5 +148,11 @@ def _step_line(step: int, loss: float, accuracy: float) -> str:
     return f"step {step} loss {loss:.4f} accuracy {accuracy:.4f}"
 
 
-def _evaluation_line(step: int, quality: float, loss: float) -> str:
-    return f"step {step} validation accuracy {quality:.4f} loss {loss:.4f}"
+def _evaluation_line(look: Look) -> str:
+    """`step 200 validation accuracy 0.9810 loss 0.0700`; where the look falls on the end of an
+    epoch, that too, with the loss of training."""
+    passed = round(look.epoch)
+    whole = passed > 0 and abs(look.epoch - passed) < EPOCH_ENDS
+    epoch = f" epoch {passed} train loss {look.train_loss:.4f}" if whole else ""
+    quality = plain_quality(look.quality, look.metric)
+    return f"step {look.step}{epoch} validation {look.metric} {quality} loss {look.loss:.4f}"

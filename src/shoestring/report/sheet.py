@@ -34,6 +34,8 @@ class Sheet:
     openings: tuple[Plain, ...] = ()  # of the test split, oldest first
     parents: tuple[str, ...] = ()
     environment: Plain = field(default_factory=dict)
+    curve: tuple[Plain, ...] = ()  # looks at the validation split in the middle of the fit
+    pictures: tuple[str, ...] = ()  # files in the run's folder
 
     @property
     def used_seconds(self) -> float:
@@ -59,8 +61,11 @@ class Sheet:
 
     @property
     def has_details(self) -> bool:
-        """Whether there are tables of single classes to show."""
-        return self.scores is not None and bool(self.scores.details.get("per_class"))
+        """Whether there are longer tables to show."""
+        from shoestring.report import tables
+
+        tables_there = self.scores is not None and bool(tables.long_tables(self.scores))
+        return tables_there or bool(self.curve)
 
     def __str__(self) -> str:
         from shoestring.report import text  # not before something is to be shown
@@ -90,6 +95,8 @@ def receipt(path: str | os.PathLike[str]) -> Sheet:
         openings=tuple(store.read_lines(folder / store.OPENINGS)),
         parents=run.parents,
         environment=run.environment,
+        curve=run.curve,
+        pictures=tuple(sorted(str(path) for path in folder.glob("*.png"))),
     )
 
 

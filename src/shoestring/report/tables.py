@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shoestring.report.cards import Card
 
 MOST_CONFUSIONS = 20
+MOST_LOOKS = 12  # of a learning curve
 
 
 def section(title: str, *parts: RenderableType) -> list[RenderableType]:
@@ -32,7 +33,7 @@ def interval_words(bounds: Interval, metric: str) -> str:
 
 
 def scores(scored: Scores, details: bool = False) -> Group:
-    """What was measured, one line each."""
+    """What was measured, one line each; `details` adds the tables that stand among its details."""
     scored = all_visible(scored)
     where = f", measured on the {scored.where}" if scored.where else ""
     split = f" on {scored.split}" if scored.split else ""
@@ -49,13 +50,41 @@ def scores(scored: Scores, details: bool = False) -> Group:
         parts.append(Padding(Text(f"signature: {signature}", style="dim"), (0, 0, 0, 2)))
     parts += [_noted(str(message)) for message in scored.details.get("findings", ())]
     if details:
+        for name, lines in long_tables(scored).items():
+            parts += section(name.replace("_", " ").capitalize(), _table_of(lines))
         classes = scored.details.get("per_class", ())
-        if classes:
-            parts += section("Per class", _table_of(classes))
         confused = _confusions(classes, scored.details.get("confusion", ()))
         if confused:
             parts += section(f"Most frequent confusions, {MOST_CONFUSIONS} at most", confused)
     return Group(*parts)
+
+
+def long_tables(scored: Scores) -> dict[str, Sequence[Plain]]:
+    """Those details that are rows of values, by their names."""
+    return {
+        name: value
+        for name, value in scored.details.items()
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping)
+    }
+
+
+def curve(lines: Sequence[Plain], metric: str) -> Table:
+    """Looks at the validation split, evenly spread where there are many."""
+    most = min(len(lines), MOST_LOOKS)
+    shown = [lines[(i + 1) * len(lines) // most - 1] for i in range(most)]
+    return _table_of(
+        [
+            {
+                "step": count(line["step"]),
+                "epoch": f"{line['epoch']:.2f}",
+                "training loss": f"{line['train_loss']:.4f}",
+                "validation loss": f"{line['validation_loss']:.4f}",
+                f"validation {metric}": quality(line["quality"], metric),
+            }
+            for line in shown
+        ],
+        numbers=True,
+    )
 
 
 def _noted(message: str) -> RenderableType:
@@ -76,9 +105,10 @@ def _score_rows(scored: Scores) -> Iterable[tuple[str, str, str]]:
     for name, value in scored.details.items():
         if isinstance(value, float):
             # `calibration` tells how `calibration_error` was measured.
-            how = scored.details.get(name.removesuffix("_error"), "")
-            yield name.replace("_", " "), quality(value, name), how if isinstance(how, str) else ""
-        elif isinstance(value, str) and f"{name}_error" not in scored.details:
+            ways = (name.removesuffix("_error"), f"{name}_signature")
+            how = next((h for w in ways if isinstance(h := scored.details.get(w), str)), "")
+            yield name.replace("_", " "), quality(value, name), how
+        elif isinstance(value, str) and not _tells_of(name, scored.details):
             yield name.replace("_", " "), "", value
     if scored.loss is not None:
         yield "loss", f"{scored.loss:.4f}", ""
@@ -98,10 +128,16 @@ def _score_rows(scored: Scores) -> Iterable[tuple[str, str, str]]:
         yield what, milliseconds(float(value["median"])), f"median{p95}, one thread"
 
 
-def _table_of(lines: Sequence[Plain]) -> Table:
+def _tells_of(name: str, details: Plain) -> bool:
+    """Whether a detail says how another one was measured, and so stands beside it."""
+    return f"{name}_error" in details or name.removesuffix("_signature") in details.keys() - {name}
+
+
+def _table_of(lines: Sequence[Plain], numbers: bool = False) -> Table:
+    """A column for each name of the lines; words stand to the left, unless they are numbers."""
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
     for name, value in lines[0].items():
-        text = isinstance(value, str)
+        text = isinstance(value, str) and not numbers
         justify: JustifyMethod = "left" if text else "right"
         table.add_column(name.replace("_", " "), justify=justify, no_wrap=not text, overflow="fold")
     for line in lines:
@@ -169,10 +205,9 @@ def catalogue(found: Iterable[Plain]) -> Table:
             str(entry["name"]),
             str(entry["task"]),
             size(entry["size_bytes"]),
-            str(entry["licence"]),
             "here" if entry["here"] else "to fetch",
-            str(entry["description"]),
+            f"{entry['description']}\nlicence: {entry['licence']}",
         )
         for entry in found
     )
-    return rows(lines, ("name", "task", "size", "licence", "", "what it is"))
+    return rows(lines, ("name", "task", "size", "", "what it is, and its licence"))

@@ -17,7 +17,7 @@ from shoestring import plugins
 from shoestring.core.plain import from_plain
 from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
 from shoestring.data.names import counted
-from shoestring.report.tables import interval_words, scores, section
+from shoestring.report.tables import curve, interval_words, scores, section
 from shoestring.report.words import all_visible, count, duration, gain, milliseconds, quality, size
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _tidy(text: str) -> str:
 
 
 def receipt(sheet: Sheet, details: bool = False) -> Group:
-    """The whole receipt; `details` adds the tables of single classes."""
+    """The whole receipt; `details` adds the longer tables."""
     sheet = all_visible(sheet)
     parts: list[RenderableType] = [_header(sheet)]
     if sheet.findings:
@@ -69,6 +69,11 @@ def receipt(sheet: Sheet, details: bool = False) -> Group:
         parts += section("Techniques and work", _Lines(sheet.lines), *notes)
     if sheet.scores is not None:
         parts += [Text(""), scores(sheet.scores, details)]
+    if details and sheet.curve:
+        metric = sheet.scores.metric if sheet.scores is not None else "quality"
+        parts += section("Learning curve", curve(sheet.curve, metric))
+    if sheet.pictures:
+        parts += section("Pictures", Text("\n".join(sheet.pictures)))
     if sheet.looks:
         parts += section("Test split", _looks(sheet.looks))
     return Group(*parts)

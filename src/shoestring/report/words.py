@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
@@ -11,17 +12,30 @@ from shoestring.core.receipt import Interval, Plain
 T = TypeVar("T")
 
 # What is a share of a whole and so is shown in percent; anything else is shown as it is.
-_SHARES = ("accuracy", "precision", "recall", "f1", "coverage")
+_SHARES = ("accuracy", "precision", "recall", "f1", "coverage", "match")
+_OF_A_HUNDRED = ("bleu", "chrf")  # as their field prints them
 
 
 def is_share(metric: str) -> bool:
-    return metric.rpartition("_")[2].rpartition(" ")[2] in _SHARES
+    return _last(metric) in _SHARES
 
 
 def quality(value: float, metric: str) -> str:
     if is_share(metric):
         return f"{100 * value:.2f}%"
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+    return (
+        f"{value:.4f}" if abs(value) < 1 and _last(metric) not in _OF_A_HUNDRED else f"{value:.2f}"
+    )
+
+
+def plain_quality(value: float, metric: str) -> str:
+    """Without a percent sign, for lines that programs read as well."""
+    return f"{value:.2f}" if _last(metric) in _OF_A_HUNDRED else f"{value:.4f}"
+
+
+def _last(metric: str) -> str:
+    """The word that says what a metric is: `accuracy` of `balanced_accuracy`."""
+    return metric.rpartition("_")[2].rpartition(" ")[2].lower()
 
 
 def gain(interval: Interval, metric: str) -> str:
@@ -69,7 +83,24 @@ def visible(text: str) -> str:
     foreign bundle's words what a terminal takes for orders."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def harmless(text: str) -> str:
+    """Text in any script as it is, with its tabs, but on one line, and without what a terminal
+    takes for orders. Unlike `visible` it keeps letters that are seen only by what they do to
+    others, without which some scripts are misspelt."""
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\t" or _is_harmless(c) else _escaped(c) for c in text)
+
+
+def _is_harmless(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def all_visible(value: T) -> T:

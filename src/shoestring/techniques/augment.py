@@ -20,7 +20,8 @@ class Augment(Hook):
     the data and the time at hand; with any, those that are not named stay off. Flipping is never
     assumed: a mirrored 2 is no 2.
 
-    Source: Simard et al. 2003, "Best practices for convolutional neural networks".
+    Source: Simard et al. 2003, "Best practices for convolutional neural networks"; Provilkov et
+    al. 2020, "BPE-dropout".
     """
 
     shift: float = field(default=0.0, metadata={"help": "share of the side, at most, each way"})
@@ -30,6 +31,8 @@ class Augment(Hook):
     flip: bool = field(default=False, metadata={"help": "left to right, where classes survive it"})
     color: float = field(default=0.0, metadata={"help": "brightness, contrast, saturation"})
     erase: float = field(default=0.0, metadata={"help": "side of a grey square, share of the side"})
+    bpe_dropout: float = field(default=0.0, metadata={"help": "share of BPE merges left out"})
+    word_dropout: float = field(default=0.0, metadata={"help": "share of pieces made unknown"})
 
     def apply(self, run: Run, budget: Budget) -> Run:
         known = plugins.task(run.task).augment_options()

@@ -1,0 +1,1 @@
+"""translation: parallel text in, text of another language out."""

@@ -1,0 +1,55 @@
+"""defaults: what a recipe for parallel text is filled in with, from the data and the seconds.
+
+The figures were found on the validation split of Multi30k; docs/log.md has the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shoestring.core.protocols import Dataset
+from shoestring.core.receipt import Plain
+from shoestring.core.run import Recipe
+from shoestring.tasks.translation.architecture import KINDS, USUAL
+from shoestring.tasks.translation.examples import TranslationExamples
+
+AUGMENT: Plain = {
+    "bpe_dropout": 0.0,  # share of merges left out, so that words fall into other pieces
+    "word_dropout": 0.0,  # share of pieces made unknown
+}
+BATCH = 1024  # target pieces
+RATES = {"lstm": 5e-3, "transformer": 3e-3}
+
+
+def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
+    """Every field that the person left open, decided. Nothing that was said is changed."""
+    kind = recipe.network.get("kind", KINDS[0])
+    # Asked for without options, augment is the usual one.
+    usual = "augment:bpe_dropout=0.1"
+    hooks = tuple(usual if words == "augment" else words for words in recipe.hooks)
+    return _filled(
+        replace(recipe, network={"kind": kind, **recipe.network}, hooks=hooks),
+        learning_rate=RATES[kind if kind in USUAL else KINDS[0]],
+        # At least some tens of steps an epoch, or small sets see too few.
+        batch_size=min(BATCH, max(128, _target_pieces(dataset) // 32)),
+    )
+
+
+def _target_pieces(dataset: Dataset) -> int:
+    """Of the train split, with an end for each sentence."""
+    train = dataset.train
+    assert isinstance(train, TranslationExamples)
+    return len(train.target_pieces.values) + len(train)
+
+
+def _filled(recipe: Recipe, *, learning_rate: float, batch_size: int) -> Recipe:
+    said = recipe
+    return replace(
+        recipe,
+        optimizer=said.optimizer or "adamw",
+        learning_rate=said.learning_rate or learning_rate,
+        weight_decay=0.01 if said.weight_decay is None else said.weight_decay,
+        batch_size=said.batch_size or batch_size,
+        label_smoothing=0.1 if said.label_smoothing is None else said.label_smoothing,
+        schedule=said.schedule or "one_cycle",
+    )

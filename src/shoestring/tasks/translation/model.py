@@ -1,0 +1,82 @@
+"""model: the networks for translation as the engine meets them.
+
+Shapes: B sentences, T target positions, V pieces, N target pieces without padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import nn
+
+from shoestring.core.protocols import Examples, Predictor
+from shoestring.core.receipt import Plain
+from shoestring.core.run import Run
+from shoestring.tasks.translation import architecture as sizes
+from shoestring.tasks.translation.feed import Pairs
+from shoestring.tasks.translation.lstm import LstmTranslator
+from shoestring.tasks.translation.transformer import TransformerTranslator
+
+Translator = LstmTranslator | TransformerTranslator
+
+
+class TranslationNetwork:
+    """An encoder-decoder, teacher-forced in training."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def architecture(self, options: Plain, facts: Plain) -> Plain:
+        """{"kind", "pieces", and every option of the kind}."""
+        return sizes.expand({"kind": self.kind, **options}, facts)
+
+    def build(self, architecture: Plain) -> Translator:
+        if architecture["kind"] == "lstm":
+            return LstmTranslator(architecture)
+        return TransformerTranslator(architecture)
+
+    def logits(
+        self, model: nn.Module, inputs: Pairs, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, V) and (N,): padding leaves before the output matrix, which is most of the work."""
+        flat = targets.T.flatten()
+        rows_N = (flat != sizes.PAD).nonzero().squeeze(1)
+        logits_NV = model(inputs.source_BS, inputs.lengths_B, inputs.target_in_BT, rows_N)
+        return logits_NV, flat.index_select(0, rows_N)
+
+    def parts(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
+        """Embeddings, encoder, decoder, output; a shared matrix belongs to the first."""
+        names = (
+            "embedding",
+            "target_embedding",
+            "encoder",
+            "encoder_norm",
+            "decoder",
+            "decoder_norm",
+            "output",
+        )
+        found = dict(model.named_children())
+        return [(name, found[name]) for name in names if name in found]
+
+    def orthogonal(self, model: nn.Module) -> Sequence[nn.Parameter]:
+        """Every matrix but the embeddings and the output."""
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        tables.add(id(cast(Translator, model).output.weight))
+        return [
+            p for p in model.parameters() if p.ndim == 2 and p.requires_grad and id(p) not in tables
+        ]
+
+    def macs(self, architecture: Plain) -> int:
+        return sizes.macs(architecture)
+
+    def graphs(self, model: nn.Module, run: Run) -> Mapping[str, bytes]:
+        from shoestring.tasks.translation.graph import to_onnx
+
+        return to_onnx(cast(Translator, model), run)
+
+    def agreement(self, model: nn.Module, predictor: Predictor, examples: Examples) -> str:
+        from shoestring.tasks.translation.agreement import agreement
+
+        return agreement(model, predictor, examples)

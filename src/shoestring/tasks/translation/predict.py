@@ -1,0 +1,294 @@
+"""predict: translations from a bundle, and the outcomes and golden vectors of its graphs.
+
+Shapes: B sentences, S source pieces, T target pieces. Runs without torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.core.errors import BundleError, DataError, UserError
+from shoestring.core.plain import from_plain
+from shoestring.core.protocols import Examples, Outcomes, Progress
+from shoestring.core.receipt import Plain
+from shoestring.tasks.translation import scores as scoring
+from shoestring.tasks.translation.answering import AnswerOptions, Lines, Unreadable
+from shoestring.tasks.translation.examples import TranslationExamples
+from shoestring.tasks.translation.hypotheses import EOS, Hypothesis, Ids
+from shoestring.tasks.translation.search import SearchOptions, search
+from shoestring.tasks.translation.steps import FORCED, GraphSteps, judged
+from shoestring.tasks.translation.tokenizer import FIRST_BYTE, Tokenizer
+
+TOKENIZER = "tokenizer.model"
+MOST_PIECES = 1_000  # of a source; a longer line is answered with an error in its place
+BLANK, END = "\u2581", "(end)"  # in a picture
+_WINDOW = 2_048  # lines that are sorted by length together
+_BATCH = 64  # sentences that are translated at once, at most
+_BATCH_PIECES = 4_096  # of them with their padding, at most: long sentences go in smaller batches
+_GOLDEN_LENGTHS = (3, 9, 17)  # pieces
+
+
+class TranslationPredictor:
+    """Sentences to translations. `files` holds the sessions of both graphs, and the tokenizer."""
+
+    def __init__(self, manifest: Plain, files: Mapping[str, Any]) -> None:
+        self.facts = _checked(manifest["facts"])
+        if TOKENIZER not in files:
+            raise BundleError(f"the bundle has no {TOKENIZER}")
+        try:
+            self.tokenizer = Tokenizer(files[TOKENIZER])
+        except DataError as error:
+            raise BundleError(f"{TOKENIZER} of the bundle cannot be read: {error}") from error
+        self.steps = GraphSteps(files)
+        if self.steps.pieces != self.tokenizer.size:
+            raise BundleError(
+                f"{FORCED} chooses from {self.steps.pieces} pieces, {TOKENIZER} has "
+                f"{self.tokenizer.size}"
+            )
+        self.search = _search_options(self.facts)
+
+    def predict(self, inputs: Any, options: Any) -> list[Plain]:
+        return list(self.answers(inputs, options))
+
+    def answers(self, inputs: Any, options: Any) -> Iterator[Plain]:
+        """One for each sentence, in order, with flat memory: {"input", "translations": [{"text",
+        "score"}]}, or {"input", "error"} for one that cannot be translated. An empty sentence has
+        an empty translation. What is at hand is not kept waiting for more to sort with it."""
+        wanted = self._wanted(options)
+        number = 0
+        for group in _groups(inputs):
+            yield from self._answered(group, options, wanted, number)
+            number += len(group)
+
+    def translations(
+        self, sources: Sequence[Ids], wanted: SearchOptions, nbest: int = 1, scores: bool = True
+    ) -> list[list[Hypothesis]]:
+        """Of sources in pieces, each with its end, in any order and number."""
+        found: list[list[Hypothesis]] = [[] for _ in sources]
+        for places in _batches([len(source) for source in sources]):
+            batch = [sources[place] for place in places]
+            hypotheses = search(self.steps, batch, wanted, nbest=nbest, scores=scores)
+            for place, one in zip(places, hypotheses, strict=True):
+                found[place] = one
+        return found
+
+    def outcomes(self, examples: Examples, progress: Progress) -> Outcomes:
+        """hashes (B,) uint64; hypotheses (B,); the statistics of `scores.sentence_statistics`;
+        log_probability (B,) of the references, tokens (B,) and tokens_right (B,) of their pieces;
+        seconds (B,) of search and pieces (B,) that it wrote."""
+        pairs = cast(TranslationExamples, examples)  # a task gets its own back
+        count = len(pairs)
+        sources = [self._pieces(text)[:MOST_PIECES] for text in pairs.sources]
+        targets = [np.array(self.tokenizer.encode(text), np.int64) for text in pairs.targets]
+        targets = [target[:MOST_PIECES] for target in targets]
+        texts = [""] * count
+        numbers = {
+            "log_probability": np.zeros(count),
+            "tokens": np.zeros(count, np.int64),
+            "tokens_right": np.zeros(count, np.int64),
+            "seconds": np.zeros(count),
+            "pieces": np.zeros(count, np.int64),
+        }
+        done = 0
+        progress("translating", 0, count)
+        for places in _batches([len(source) for source in sources]):
+            batch = [sources[place] for place in places]
+            started = time.perf_counter()
+            found = search(self.steps, batch, self.search, scores=False)
+            numbers["seconds"][places] = (time.perf_counter() - started) / len(places)
+            logs, right, tokens = judged(self.steps, batch, [targets[place] for place in places])
+            numbers["log_probability"][places] = logs.sum(axis=1)
+            numbers["tokens_right"][places] = right.sum(axis=1)
+            numbers["tokens"][places] = tokens
+            for place, (best,) in zip(places, found, strict=True):
+                texts[place] = self.tokenizer.decode(best.pieces)
+                numbers["pieces"][place] = len(best.pieces) + best.ended
+            done += len(places)
+            progress("translating", done, count)
+        return {
+            "hashes": np.asarray(pairs.hashes),
+            "hypotheses": np.array(texts, np.str_),
+            **scoring.sentence_statistics(texts, list(pairs.targets), self.facts),
+            **numbers,
+        }
+
+    def golden(
+        self, inputs: Mapping[str, NDArray[Any]] | None = None
+    ) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+        """Sources and their translations in pieces, one row each and 0 behind them; the output is
+        the probability of every piece, which both graphs have to agree on."""
+        if inputs is None:
+            sources = [self._pattern(length) for length in _GOLDEN_LENGTHS]
+            greedy = SearchOptions(beam=1, max_length=max(_GOLDEN_LENGTHS))
+            found = search(self.steps, sources, greedy, scores=False)
+            targets = [np.array(best.pieces, np.int64) for (best,) in found]
+            inputs = {"sources": _padded(sources), "targets": _padded(targets)}
+        given: list[list[Ids]] = []
+        for name in ("sources", "targets"):
+            rows = inputs.get(name)
+            if rows is None or rows.dtype != np.int64 or rows.ndim != 2:
+                raise BundleError(f"golden input {name!r} is not int64 (sentences, pieces)")
+            if rows.size and not 0 <= rows.min() <= rows.max() < self.steps.pieces:
+                raise BundleError(f"golden input {name!r} has pieces that the vocabulary has not")
+            given.append([row[row != 0] for row in rows])
+        if len(given[0]) != len(given[1]) or not all(map(len, given[0])):
+            raise BundleError("golden inputs are not as many targets as sources with pieces")
+        logs, _, counts = judged(self.steps, given[0], given[1])
+        inside = np.arange(logs.shape[1]) < counts[:, None]
+        shares: NDArray[np.float32] = np.where(inside, np.exp(logs), 0).astype(np.float32)
+        return inputs, {"probabilities": shares}
+
+    def latency_inputs(self) -> Mapping[str, Callable[[], object]]:
+        source = [self._pattern(16)]
+        text, options = self.tokenizer.decode(source[0][:-1]), AnswerOptions()
+        greedy = replace(self.search, beam=1)
+        return {
+            "model": lambda: search(self.steps, source, self.search, scores=False),
+            "greedy": lambda: search(self.steps, source, greedy, scores=False),
+            "text": lambda: self.predict(text, options),
+        }
+
+    def _answered(
+        self,
+        group: Sequence[str | Unreadable],
+        options: AnswerOptions,
+        wanted: SearchOptions,
+        number: int,
+    ) -> Iterator[Plain]:
+        """The answers to some sentences, in their order."""
+        answers: list[Plain] = []
+        places, sources = list[int](), list[Ids]()
+        for place, line in enumerate(group):
+            name = f"line {number + place + 1}"
+            if isinstance(line, Unreadable):
+                answers.append({"input": name, "error": line.error})
+                continue
+            blank = {"text": ""} | ({"score": 0.0} if options.scores else {})
+            answers.append({"input": line, "translations": [blank]})
+            if not line.strip():
+                continue
+            source = self._pieces(line)
+            if len(source) > MOST_PIECES:
+                answers[place] = {
+                    "input": name,
+                    "error": f"{len(source) - 1:,} pieces in one line; up to {MOST_PIECES - 1:,} "
+                    "are translated: give a sentence a line",
+                }
+                continue
+            places.append(place)
+            sources.append(source)
+        found = self.translations(sources, wanted, options.nbest, options.scores or wanted.beam > 1)
+        for place, hypotheses in zip(places, found, strict=True):
+            texts: list[Plain] = []
+            for one in hypotheses:
+                text = {"text": self.tokenizer.decode(one.pieces)}
+                texts.append(text | ({"score": one.score} if options.scores else {}))
+            answers[place] = {**answers[place], "translations": texts}
+        if options.attention is not None and number == 0 and sources:
+            self._draw(options.attention, sources[0], wanted)
+        yield from answers
+
+    def _draw(self, path: str, source: Ids, wanted: SearchOptions) -> None:
+        """The picture of where one translation looked."""
+        from shoestring.tasks.translation import heatmap  # brings Pillow
+
+        ((best,),) = search(self.steps, [source], wanted, attention=True)
+        assert best.attention is not None
+        ends = best.pieces if not best.ended else [*best.pieces, EOS]
+        heatmap.write(path, self._labels(source.tolist()), self._labels(ends), best.attention)
+
+    def _labels(self, pieces: Sequence[int]) -> list[str]:
+        """Each piece as it is written, a blank as sentencepiece shows it."""
+        before = FIRST_BYTE + ord("a")  # a piece to stand behind: the first blank of a text is none
+        texts = [self.tokenizer.decode([before, piece])[1:] for piece in pieces]
+        return [text.replace(" ", BLANK) for text in texts[:-1]] + [
+            END if pieces[-1] == EOS else texts[-1].replace(" ", BLANK)
+        ]
+
+    def _wanted(self, options: AnswerOptions) -> SearchOptions:
+        """The bundle's search with what a person asked for."""
+        changes = {
+            name: value
+            for name in ("beam", "length_penalty", "coverage", "max_length")
+            if (value := getattr(options, name)) is not None
+        }
+        if options.nbest > changes.get("beam", self.search.beam):
+            changes["beam"] = options.nbest
+        return replace(self.search, **changes)
+
+    def _pieces(self, text: str) -> Ids:
+        return np.array([*self.tokenizer.encode(text), EOS], np.int64)
+
+    def _pattern(self, length: int) -> Ids:
+        """A source of so many pieces, without random numbers."""
+        first = min(260, self.steps.pieces - 1)  # behind the special pieces and the bytes
+        row = first + (np.arange(length, dtype=np.int64) * 37 + length) % (
+            self.steps.pieces - first
+        )
+        return np.append(row, EOS)
+
+
+@dataclass(frozen=True)
+class _Several:
+    """Sentences given in Python."""
+
+    inputs: Iterable[Any]
+
+    def groups(self, most: int) -> Iterator[list[str | Unreadable]]:
+        lines = iter(self.inputs)
+        while group := list(islice(lines, most)):
+            for line in group:
+                if not isinstance(line, str | Unreadable):
+                    raise UserError(f"a sentence is text, not {type(line).__name__}")
+            yield group
+
+
+def _groups(inputs: Any) -> Iterator[list[str | Unreadable]]:
+    if isinstance(inputs, str):
+        inputs = [inputs]
+    given = inputs if isinstance(inputs, Lines) else _Several(inputs)
+    return given.groups(_WINDOW)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of sources of like length, shortest first."""
+    order = np.argsort(np.asarray(lengths, np.int64), kind="stable").tolist()
+    batch: list[int] = []
+    for place in order:
+        if batch and (len(batch) == _BATCH or (len(batch) + 1) * lengths[place] > _BATCH_PIECES):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def _padded(rows: Sequence[Ids]) -> Ids:
+    table = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    return table
+
+
+def _search_options(facts: Plain) -> SearchOptions:
+    try:
+        return from_plain(SearchOptions, facts.get("search") or {}, "search")
+    except UserError as error:
+        raise BundleError(f"the bundle's search settings are not usable: {error}") from error
+
+
+def _checked(facts: Plain) -> Plain:
+    """The facts, once everything that is used of them is known to be there."""
+    for name in ("source", "target"):
+        if not isinstance(facts.get(name), str):
+            raise BundleError(f"the bundle's facts do not name its {name} language")
+    if not isinstance(facts.get("search") or {}, Mapping):
+        raise BundleError("the bundle's facts have a search that is no table of settings")
+    return facts

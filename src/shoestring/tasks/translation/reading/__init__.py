@@ -1,0 +1,1 @@
+"""reading: parallel text from files of several kinds."""

@@ -1,0 +1,56 @@
+"""Defaults: what was left open is decided, what was said stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shoestring.core.protocols import Dataset
+from shoestring.core.run import Recipe
+from shoestring.tasks.translation import defaults
+from tests.tasks.translation.test_feed import a_feed
+
+
+class OneSplit:
+    """As far as the defaults ask: a train split."""
+
+    train = a_feed().examples
+
+
+def completed(**said: Any) -> Recipe:
+    dataset: Dataset = OneSplit()  # type: ignore[assignment]  # only its train split is looked at
+    return defaults.completed(Recipe("translation", "x", **said), dataset, 60.0)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_nothing_is_left_open(kind: str) -> None:
+    recipe = completed(network={"kind": kind})
+    assert recipe.network["kind"] == kind
+    assert recipe.learning_rate == defaults.RATES[kind]
+    for name in ("optimizer", "weight_decay", "batch_size", "label_smoothing", "schedule"):
+        assert getattr(recipe, name) is not None
+
+
+def test_the_lstm_is_the_default() -> None:
+    assert completed().network == {"kind": "lstm"}
+
+
+def test_what_was_said_stays() -> None:
+    said: dict[str, Any] = {
+        "optimizer": "sgd", "learning_rate": 0.5, "weight_decay": 0.0, "batch_size": 77,
+        "label_smoothing": 0.0, "schedule": "constant",
+        "network": {"kind": "lstm", "decoder_units": 64}, "hooks": ("average:decay=0.9",),
+    }  # fmt: skip
+    recipe = completed(**said)
+    assert all(getattr(recipe, name) == value for name, value in said.items())
+
+
+def test_small_data_get_small_batches() -> None:
+    pieces = defaults._target_pieces(OneSplit())  # type: ignore[arg-type]
+    assert completed().batch_size == max(128, pieces // 32) < defaults.BATCH
+
+
+def test_augment_without_options_is_the_usual_one() -> None:
+    assert completed(hooks=("augment",)).hooks == ("augment:bpe_dropout=0.1",)
+    assert completed(hooks=("augment:word_dropout=0.1",)).hooks == ("augment:word_dropout=0.1",)

@@ -1,0 +1,53 @@
+"""A look in the middle of a fit: greedy translations, and the same whoever shares the batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shoestring.tasks.translation import quality
+from shoestring.tasks.translation.architecture import BEGIN, END
+from tests.tasks.translation.making import SMALL, a_network, only, some_pairs
+from tests.tasks.translation.test_feed import a_feed
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_greedy_takes_the_likeliest_piece_and_rows_that_leave_change_nothing(name: str) -> None:
+    _, model = a_network(name)
+    pairs, targets = some_pairs([(7, 3), (2, 6), (5, 5), (1, 1), (3, 3)])
+    with torch.no_grad():
+        together = quality.greedy(model, pairs.source_BS, pairs.lengths_B)
+        for row, found in enumerate(together):
+            alone, _ = only(pairs, targets, row)
+            assert quality.greedy(model, alone.source_BS, alone.lengths_B) == [found]
+            assert found == _slow(model, alone.source_BS, alone.lengths_B)
+
+
+def _slow(model, source_BS: torch.Tensor, lengths_B: torch.Tensor) -> list[int]:  # type: ignore[no-untyped-def]  # of either kind
+    state, piece, found = model.start(model.encode(source_BS, lengths_B)), BEGIN, []
+    while len(found) < 2 * int(lengths_B) + 10:
+        logits_RV, state, _ = model.step(state, torch.tensor([piece]))
+        piece = int(logits_RV.argmax())
+        if piece == END:
+            break
+        found.append(piece)
+    return found
+
+
+def test_a_look_gives_bleu_and_loss_of_evenly_spread_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quality, "LOOK_EXAMPLES", 30)
+    feed = a_feed()
+    tokenizer = feed.examples.tokenizer
+    assert tokenizer is not None
+    network, _ = a_network("lstm")
+    torch.manual_seed(0)
+    options = {"embedding": 16, "encoder_units": 8, "decoder_units": 16}
+    model = network.build(network.architecture(options, {"pieces": tokenizer.size})).eval()
+    with torch.no_grad():
+        found = quality.looked(network, model, feed)
+        assert found == quality.looked(network, model, feed)
+    assert found.examples == 30
+    assert 0 <= found.quality < 20
+    assert 3 < found.loss < 8
