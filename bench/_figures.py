@@ -6,8 +6,12 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-PACKAGES = ("shoestring", "torch", "onnxruntime", "numpy", "pillow")
+PACKAGES = ("shoestring", "torch", "onnxruntime", "numpy", "pillow", "sentencepiece", "sacrebleu")
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
 
 
@@ -154,6 +158,61 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, **changes}
 
 
+@dataclass(frozen=True)
+class Child:
+    """A process that ended well."""
+
+    output: str
+    seconds: float  # from its start to its end, interpreter and imports included
+    peak_bytes: int | None  # of memory that was its own at once; None where nobody counts it
+
+    @property
+    def found(self) -> Any:
+        """The JSON on the last line that it printed."""
+        return json.loads(self.output.splitlines()[-1])
+
+
+def child(words: Sequence[str | Path], what: str, text: str = "", **changes: str) -> Child:
+    """Runs a process to its end, `text` on its standard input and `changes` in its environment.
+    Ends the script with its last words where it fails; `what` says what failed."""
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [str(word) for word in words],
+        env=environment(**changes),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        ended, peaks = threading.Event(), [0]
+        watching = threading.Thread(target=_watch, args=(process.pid, ended, peaks), daemon=True)
+        watching.start()
+        output, errors = process.communicate(text)
+        seconds = time.perf_counter() - began
+        ended.set()
+        watching.join()
+    if process.returncode != 0:
+        raise SystemExit(f"{what} failed:\n{errors.strip()[-2000:]}")
+    return Child(output, seconds, peaks[0] or None)
+
+
+def _watch(pid: int, ended: threading.Event, peaks: list[int]) -> None:
+    """Keeps the peak of a process up to date. The system's own sum at the end of a child would
+    begin with the memory of the process that started it."""
+    status = Path(f"/proc/{pid}/status")
+    while not ended.wait(0.05):
+        try:
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+        except OSError:
+            continue  # another system, or it is just gone
+        if found:
+            peaks[0] = max(peaks[0], 1024 * int(found[1]))
+
+
+def verdict(met: bool, words: str) -> str:
+    return f"{words}: {'met' if met else 'MISSED'}"
+
+
 def data_folder(name: str) -> Path:
     """The folder of that name in the directories of SHOESTRING_DATA; ends the script where there
     is none."""
@@ -168,6 +227,8 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
     return value
 
 

@@ -2,21 +2,25 @@
 
     python bench/_one_fit.py '{"source": "mnist", "seed": 0, "out": "runs/a", "epochs": 2}'
 
-The job's names are arguments of `shoestring.train`. The last line printed is a JSON object.
+The job's names are arguments of `shoestring.train`, and `count_labels`, which asks for the mean of
+labels in a step. The last line printed is a JSON object.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from _figures import environment
+from _figures import child
+
+if TYPE_CHECKING:
+    from shoestring.core.listener import Look
+    from shoestring.core.run import Run
 
 LOG_EVERY = 2  # steps between two looks at the clock; a short fit looks at validation often
 
@@ -44,7 +48,7 @@ class Stepping:
             self.seconds += now - self._last[1]
         self._last, self._looked = (step, now), False
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
+    def evaluation(self, look: Look) -> None:
         self._looked = True
 
     def say(self, text: str) -> None:
@@ -68,12 +72,14 @@ class Fit:
     first_layer_macs: int
     parameters: int
     size_bytes: int  # of the bundle
-    validation_accuracy: float
+    validation_quality: float
     precision: str
     network: str
     threads: int
+    labels_a_step: float | None = None  # where the job asks: target pieces, of translation
     test_accuracy: float | None = None  # where the job's recipe opens the test split
     test_examples: int = 0
+    peak_bytes: int | None = None  # of memory, of the process that trains
 
 
 def shown(fit: Fit) -> dict[str, Any]:
@@ -83,31 +89,19 @@ def shown(fit: Fit) -> dict[str, Any]:
 
 def fitted(job: Mapping[str, Any]) -> Fit:
     """Runs the job in a fresh interpreter. Ends the script with its last words where it fails."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), json.dumps(dict(job))],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    seconds = time.perf_counter() - began
-    if done.returncode != 0:
-        raise SystemExit(f"a training failed:\n{done.stderr.strip()[-2000:]}")
-    return Fit(command_seconds=seconds, **json.loads(done.stdout.splitlines()[-1]))
+    done = child([sys.executable, Path(__file__).resolve(), json.dumps(dict(job))], "a training")
+    return Fit(command_seconds=done.seconds, peak_bytes=done.peak_bytes, **done.found)
 
 
 def _trained(job: Mapping[str, Any]) -> dict[str, Any]:
     import shoestring
-    from shoestring.tasks.images import layers
 
     watch = Stepping()
-    run = shoestring.train(**job, log_every=LOG_EVERY, listener=watch)
+    said = {name: value for name, value in job.items() if name != "count_labels"}
+    run = shoestring.train(**said, log_every=LOG_EVERY, listener=watch)
     line = next(r for r in run.receipts if r.technique == "fit")
     assert run.scores is not None
     assert run.architecture is not None
-    first = run.architecture["layers"][:1]
     test = next((r.after for r in run.receipts if r.technique == "test opened"), None)
     return {
         "path": str(run.path),
@@ -119,16 +113,39 @@ def _trained(job: Mapping[str, Any]) -> dict[str, Any]:
         "stepping_seconds": watch.seconds,
         "batch_size": run.recipe.batch_size,
         "macs": run.scores.macs,
-        "first_layer_macs": layers.macs(first, tuple(run.architecture["input"])),
+        "first_layer_macs": _first_layer_macs(run.architecture),
         "parameters": run.scores.parameters,
         "size_bytes": run.scores.size_bytes,
-        "validation_accuracy": run.scores.quality,
+        "validation_quality": run.scores.quality,
         "precision": run.recipe.precision,
         "network": run.architecture["kind"],
         "threads": run.recipe.threads,
+        "labels_a_step": _labels_a_step(run) if job.get("count_labels") else None,
         "test_accuracy": None if test is None else test.quality,
         "test_examples": 0 if test is None else test.examples,
     }
+
+
+def _first_layer_macs(architecture: Mapping[str, Any]) -> int:
+    """Of a network of pictures, which is a row of layers; 0 for any other."""
+    if "layers" not in architecture:
+        return 0
+    from shoestring.tasks.images import layers
+
+    return layers.macs(architecture["layers"][:1], tuple(architecture["input"]))
+
+
+def _labels_a_step(run: Run) -> float:
+    """The mean over an epoch, of the labels as the data has them: augmenting may make more."""
+    from shoestring import plugins
+    from shoestring.core.protocols import silent
+
+    task = plugins.task(run.task)
+    dataset = task.load(run.recipe, silent)
+    feed = task.feed(dataset.train, dataset.facts, "cpu")
+    assert run.recipe.batch_size is not None
+    batches = feed.order(run.recipe.batch_size, run.recipe.seed, 0)
+    return sum(feed.batch(ids).size for ids in batches) / len(batches)
 
 
 if __name__ == "__main__":

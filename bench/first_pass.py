@@ -14,7 +14,6 @@ import importlib
 import json
 import multiprocessing
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _figures import Figures, arguments, cores, data_folder, environment, spread
+from _figures import Figures, arguments, child, cores, data_folder, spread
 
 FOLDER = "sign-digits"
 RATIO_ASKED, OPEN_ASKED = 0.8, 1.0
@@ -128,19 +127,9 @@ def _decided(root: Path, folder: str, asked: int | None) -> list[int]:
 
 
 def _child(job: dict[str, Any], cache: Path) -> dict[str, Any]:
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), "--job", json.dumps(job)],
-        env=environment(SHOESTRING_CACHE=str(cache)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    seconds = time.perf_counter() - began
-    if done.returncode != 0:
-        raise SystemExit(f"a pass failed:\n{done.stderr.strip()[-2000:]}")
-    return {**json.loads(done.stdout.splitlines()[-1]), "process_seconds": seconds}
+    words: list[str | Path] = [sys.executable, Path(__file__).resolve(), "--job", json.dumps(job)]
+    done = child(words, "a pass", SHOESTRING_CACHE=str(cache))
+    return {**done.found, "process_seconds": done.seconds}
 
 
 def shoestring_pass(root: str, size: Sequence[int] | None) -> dict[str, Any]:

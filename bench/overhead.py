@@ -22,6 +22,7 @@ from _figures import Figures, arguments, spread
 if TYPE_CHECKING:
     import torch
 
+    from shoestring.core.listener import Look
     from shoestring.core.run import Recipe
     from shoestring.tasks.images.data import ImageDataset
 
@@ -58,7 +59,7 @@ class Clock:
         self.last = (step, time.perf_counter())
         self.first = self.first or self.last
 
-    def evaluation(self, step: int, total: int, quality: float, loss: float) -> None:
+    def evaluation(self, look: Look) -> None:
         pass
 
     def say(self, text: str) -> None:

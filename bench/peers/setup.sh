@@ -1,20 +1,8 @@
 #!/bin/sh
-# setup: makes .env-keras, the environment of the Keras peer. Python's own venv and pip do it;
-# uv is used where it is on the PATH, or where UV names it.
+# setup: makes the environments of the peers: .env-keras, .env-joeynmt, .env-ctranslate2. Python's
+# own venv and pip do it; uv is used where it can be had. All three, or those that are named.
 #
-#     sh bench/peers/setup.sh              PYTHON=python3.12 chooses another interpreter
+#     sh bench/peers/setup.sh [NAME...]        PYTHON=python3.12 chooses another interpreter
 set -eu
 cd "$(dirname "$0")/../.."
-python=${PYTHON:-python3}
-uv=${UV:-$(command -v uv || true)}
-folder=.env-keras
-wanted=bench/peers/requirements-keras.txt
-began=$(date +%s)
-if [ -n "$uv" ]; then
-    [ -x "$folder/bin/python" ] || "$uv" venv --quiet --python "$python" "$folder"
-    "$uv" pip install --quiet --python "$folder/bin/python" -r "$wanted"
-else
-    [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
-    "$folder/bin/python" -m pip install --quiet -r "$wanted"
-fi
-echo "$folder is ready after $(($(date +%s) - began)) s"
+exec "${PYTHON:-python3}" bench/peers/environment.py "$@"
