@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +230,23 @@ def test_tied_weights_are_written_once_and_come_back_under_both_names(tmp_path: 
     assert list(found["output"].shape) == [100, 60]
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
     assert (tmp_path / "a").stat().st_size < 2.2 * table.nbytes
+
+
+def test_tied_weights_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    """safetensors orders the keys of its notes by a hash that differs from process to process."""
+    script = (
+        "import sys, pathlib, torch; from shoestring.engine import store; t = torch.ones(4); "
+        "store.save_tensors(pathlib.Path(sys.argv[1]), {'a': t, 'b': t}, {'step': 3})"
+    )
+    for number in range(4):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / str(number))], check=True)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(4)}) == 1
+
+
+def test_notes_of_the_first_version_are_read_for_ever(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "old", {"values": '{"step": 3}'})
+    found, values = store.load_tensors(tmp_path / "old")
+    assert torch.equal(found["a"], torch.ones(2))
+    assert values == {"step": 3}

@@ -202,8 +202,9 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain)
         if t.numel() and first.setdefault(place, name) != name:
             same[name] = first[place]
     once = {n: t.detach().to("cpu").contiguous() for n, t in tensors.items() if n not in same}
-    notes = {"values": json.dumps(to_plain(values))}
-    write_atomically(path, save(once, notes | ({"same": json.dumps(same)} if same else {})))
+    # One key alone: safetensors writes several in an order that differs from process to process.
+    notes = {"values": to_plain(values)} | ({"same": same} if same else {})
+    write_atomically(path, save(once, {"notes": json.dumps(notes)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -212,10 +213,13 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            notes = file.metadata() or {}
-            values, same = (json.loads(notes.get(name, "{}")) for name in ("values", "same"))
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors | {name: tensors[first] for name, first in same.items()}, values
+        if "notes" not in metadata:  # as the first runs were written
+            return tensors, json.loads(metadata.get("values", "{}"))
+        notes = json.loads(metadata["notes"])
+        same = notes.get("same", {})
+        return tensors | {name: tensors[first] for name, first in same.items()}, notes["values"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
