@@ -56,7 +56,7 @@ def test_regions_serve_for_their_language() -> None:
 
 @pytest.mark.parametrize(
     ("code", "tokenizer", "spaces"),
-    [("de", "13a", True), ("zh-TW", "zh", False), ("ja", "char", False), ("th", "char", False)],
+    [("de", "13a", True), ("zh-TW", "zh", False), ("ja", "ja-mecab", False), ("th", "char", False)],
 )
 def test_how_a_language_is_cut_into_words(code: str, tokenizer: str, spaces: bool) -> None:
     assert languages.bleu_tokenizer(code) == tokenizer

@@ -142,6 +142,17 @@ def test_attention_becomes_a_picture(opened: bundle.Bundle, tmp_path: Path) -> N
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_picture_waits_for_the_first_sentence_of_a_stream(
+    opened: bundle.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first lines of a pipe may hold none, and be answered before more arrive."""
+    monkeypatch.setattr(predicting, "_WINDOW", 2)
+    path = tmp_path / "a.png"
+    answers = list(opened.answers(["", " ", "", "one red dog"], {"attention": str(path)}))
+    assert len(answers) == 4
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_outcomes_hold_what_scores_are_made_of(opened: bundle.Bundle) -> None:
     some, seen = examples(70), list[int]()
     found = opened.predictor.outcomes(some, lambda _, done, total: seen.append(done))

@@ -137,4 +137,6 @@ def bleu_tokenizer(code: str) -> str:
     first = primary(code)
     if first in ("zh", "yue", "wuu", "lzh", "hak", "nan"):
         return "zh"
+    if first == "ja":
+        return "ja-mecab"
     return "char" if first in WITHOUT_SPACES else "13a"

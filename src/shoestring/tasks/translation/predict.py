@@ -62,8 +62,10 @@ class TranslationPredictor:
         "score"}]}, or {"input", "error"} for one that cannot be translated. An empty sentence has
         an empty translation. What is at hand is not kept waiting for more to sort with it."""
         wanted = self._wanted(options)
-        number = 0
+        number, drawn = 0, options.attention is None
         for group in _groups(inputs):
+            if not drawn:
+                drawn = self._draw(options.attention or "", group, wanted)
             yield from self._answered(group, options, wanted, number)
             number += len(group)
 
@@ -191,18 +193,23 @@ class TranslationPredictor:
                 text = {"text": self.tokenizer.decode(one.pieces)}
                 texts.append(text | ({"score": one.score} if options.scores else {}))
             answers[place] = {**answers[place], "translations": texts}
-        if options.attention is not None and number == 0 and sources:
-            self._draw(options.attention, sources[0], wanted)
         yield from answers
 
-    def _draw(self, path: str, source: Ids, wanted: SearchOptions) -> None:
-        """The picture of where one translation looked."""
+    def _draw(self, path: str, group: Sequence[str | Unreadable], wanted: SearchOptions) -> bool:
+        """The picture of where the translation of the first sentence of a group looked; False
+        where none of its lines is one that is translated."""
         from shoestring.tasks.translation import heatmap  # brings Pillow
 
+        lines = [line for line in group if isinstance(line, str) and line.strip()]
+        fitting = (p for p in map(self._pieces, lines) if len(p) <= MOST_PIECES)
+        source = next(fitting, None)
+        if source is None:
+            return False
         ((best,),) = search(self.steps, [source], wanted, attention=True)
         assert best.attention is not None
         ends = best.pieces if not best.ended else [*best.pieces, EOS]
         heatmap.write(path, self._labels(source.tolist()), self._labels(ends), best.attention)
+        return True
 
     def _labels(self, pieces: Sequence[int]) -> list[str]:
         """Each piece as it is written, a blank as sentencepiece shows it."""
