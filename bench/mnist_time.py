@@ -47,11 +47,11 @@ POINTS = (
     Point("99.5%", ("epochs", "3.5"), 0.995, 20.0, network="compact:width=24"),
     Point(
         "99.65%",
-        ("epochs", "16"),
+        ("epochs", "11"),
         0.9965,
         120.0,
-        ("augment:shift=0.06,rotation=12,scale=0.12,shear=0.12",),
-        "compact:width=32,dropout=0.2",
+        ("augment:shift=0.036,rotation=10,scale=0.1,shear=0.1", "average:decay=0.99"),
+        "compact:width=48",
     ),
 )
 

@@ -220,6 +220,8 @@ def _plot(engines: Sequence[Engine], path: Path) -> None:
     made = drawing(10, 8, 2, 2)
     if made is None:
         return
+    from matplotlib.ticker import LogFormatter
+
     figure, panels = made
     shapes = {"shoestring": "o", "CTranslate2": "^", "JoeyNMT": "s"}
     models = list(dict.fromkeys(engine.model for engine in engines))
@@ -238,6 +240,8 @@ def _plot(engines: Sequence[Engine], path: Path) -> None:
                     label=engine.name,
                 )
         axes.set_xscale("log")
+        for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            formatted(LogFormatter(minor_thresholds=(2, 0.4)))  # 60, not 6 x 10^1
         axes.set_title(name)
         axes.set_xlabel("sentences a second, one thread")
         axes.set_ylabel("lowercased BLEU, test 2016")

@@ -49,7 +49,7 @@ def main() -> None:
         parser.add_argument(f"--{kind}", default=words, metavar="WORDS")
     given = parser.parse_args()
     if given.quick:
-        given.seeds, given.steps, given.seconds = 1, 12, 30.0
+        given.seeds, given.steps, given.seconds = 1, 12, 60.0
     figures = Figures("translation_speed", given)
     rates: dict[str, list[tuple[float, float]]] = {kind: [] for kind in NETWORKS}
     memory: dict[str, tuple[int | None, int | None]] = {}
@@ -129,6 +129,8 @@ def _pair(
             said = theirs = joey.trained(RECURRENT[kind], minutes, threads, *words)
         figures.line(f"training of {side}", {"kind": kind, "pair": pair, **said})
     assert ours is not None
+    if not theirs["target_tokens_a_second"]:
+        raise SystemExit("JoeyNMT's training was too short to count its steps; more --seconds")
     return ours, theirs
 
 
