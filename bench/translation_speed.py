@@ -5,8 +5,8 @@
 Short trainings take turns, each a process of its own, on one thread or on all cores, whichever is
 faster for it. JoeyNMT reads the same text in the pieces of our tokenizer, so a token is the same
 on both sides; where ours are drawn anew with BPE-dropout they count as they are without it. Its
-batches are made as large as ours, about 2,000 target tokens (it counts padding, so 4,096). Neither
-start, nor data, nor looks at validation are on a clock; optimizer, batches and logging are.
+batches are made as large as ours, in target tokens without padding. Neither start, nor data, nor
+looks at validation are on a clock; optimizer, batches and logging are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from _translation import (
 )
 
 ASKED = {"lstm": (4.0, 5.5), "transformer": (3.0, 3.5)}  # must, aim
-BATCH = ("--set", "training.batch_size=4096")  # of JoeyNMT
+PADDING = 2  # JoeyNMT's batches of N tokens, padding and source counted, hold N / 2 target tokens
 # Beside each other in like sizes: JoeyNMT's are in peers/joeynmt/*.yaml.
 NETWORKS = {
     "lstm": "lstm",
@@ -61,12 +61,15 @@ def main() -> None:
         work = folder / "joey"
         joey = Joey.prepared(given.joey_python, work, cased=True, tokenizer=tokenizer)
         threads = {
-            kind: given.threads or joey.faster_threads(RECURRENT[kind], given.seconds / 2, *BATCH)
+            kind: given.threads or joey.faster_threads(RECURRENT[kind], given.seconds / 2)
             for kind in NETWORKS
         }
+        batches: dict[str, int] = {}  # of ours, whose first training comes first
         for pair in range(given.seeds):
             for kind in NETWORKS:
-                ours, theirs = _pair(kind, pair, joey, threads[kind], folder, given, figures)
+                ours, theirs = _pair(
+                    kind, pair, joey, threads[kind], batches, folder, given, figures
+                )
                 rates[kind].append((_rate(ours), theirs["target_tokens_a_second"]))
                 memory[kind] = (ours.peak_bytes, theirs["peak_bytes"])
                 sizes[kind] = (ours.parameters, theirs["parameters"])
@@ -110,6 +113,7 @@ def _pair(
     pair: int,
     joey: Joey,
     threads: int,
+    batches: dict[str, int],
     folder: Path,
     given: argparse.Namespace,
     figures: Figures,
@@ -122,10 +126,12 @@ def _pair(
             job = _job(getattr(given, kind), given.steps, folder / f"{kind}-{pair}")
             job |= {"seed": pair} | ({"threads": given.threads} if given.threads else {})
             ours = fitted(job)
+            batches[kind] = ours.batch_size
             said = {**shown(ours), "target_tokens_a_second": _rate(ours)}
         else:
             minutes = given.seconds / 60
-            words = ("--no-validation", "--seed", str(42 + pair), *BATCH)
+            batch = f"training.batch_size={PADDING * batches[kind]}"
+            words = ("--no-validation", "--seed", str(42 + pair), "--set", batch)
             said = theirs = joey.trained(RECURRENT[kind], minutes, threads, *words)
         figures.line(f"training of {side}", {"kind": kind, "pair": pair, **said})
     assert ours is not None

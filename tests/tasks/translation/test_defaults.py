@@ -33,17 +33,26 @@ def test_nothing_is_left_open(kind: str) -> None:
 
 
 def test_the_lstm_is_the_default() -> None:
-    assert completed().network == {"kind": "lstm"}
+    assert completed().network["kind"] == "lstm"
 
 
 def test_what_was_said_stays() -> None:
     said: dict[str, Any] = {
         "optimizer": "sgd", "learning_rate": 0.5, "weight_decay": 0.0, "batch_size": 77,
         "label_smoothing": 0.0, "schedule": "constant",
-        "network": {"kind": "lstm", "decoder_units": 64}, "hooks": ("average:decay=0.9",),
+        "network": {"kind": "lstm", "decoder_units": 64, "dropout": 0.3},
+        "hooks": ("average:decay=0.9",),
     }  # fmt: skip
     recipe = completed(**said)
     assert all(getattr(recipe, name) == value for name, value in said.items())
+
+
+def test_dropout_follows_the_epochs() -> None:
+    shares = [completed(epochs=epochs).network["dropout"] for epochs in (1.0, 8.0, 100.0)]
+    assert shares == sorted(set(shares))
+    steps = completed(batch_size=128, steps=1).network["dropout"]
+    assert steps == shares[0]
+    assert "dropout" not in completed(network={"kind": "transformer"}).network
 
 
 def test_small_data_get_small_batches() -> None:
