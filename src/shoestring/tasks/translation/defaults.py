@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
@@ -33,7 +34,7 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
     pieces = _target_pieces(dataset)
     # At least some tens of steps an epoch, or small sets see too few.
     batch_size = recipe.batch_size or min(BATCH, max(128, pieces // 32))
-    network: Plain = {"kind": kind, **recipe.network}
+    network: dict[str, Any] = {"kind": kind, **recipe.network}
     if kind == "lstm" and "dropout" not in network:
         epochs = _epochs(recipe, batch_size, pieces, seconds)
         network["dropout"] = [share for since, share in DROPOUT if epochs >= since][-1]
