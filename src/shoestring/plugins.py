@@ -15,7 +15,8 @@ from typing import Any, cast
 import shoestring.tasks
 import shoestring.techniques
 from shoestring.core.errors import UserError
-from shoestring.core.protocols import Task, Technique
+from shoestring.core.protocols import Task
+from shoestring.core.techniques import Technique
 
 
 @cache

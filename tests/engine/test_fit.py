@@ -16,9 +16,10 @@ from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, RunError
 from shoestring.core.listener import Look, Quiet
-from shoestring.core.protocols import Batch, Hook, Network, State
+from shoestring.core.protocols import Batch, Network, State
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Recipe, Run
+from shoestring.core.techniques import Hook
 from shoestring.engine import fit, pacing, store
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds
@@ -107,7 +108,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
         self.now, self.steps = 0.0, 0
         monkeypatch.setattr(pacing, "seconds_a_step", lambda loop, budget: 0.5)
-        monkeypatch.setattr(pacing, "_timed_look", lambda run, feeds, placement: pacing.Looks(0.1))
+        monkeypatch.setattr(pacing, "_timed_look", lambda *_: pacing.Looks(0.1))
         monkeypatch.setattr(pacing.time, "monotonic", lambda: self.now)
         stepped = pacing.Pace.stepped
 

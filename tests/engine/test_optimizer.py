@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from shoestring.core.errors import UserError
-from shoestring.core.protocols import Hook, Network
+from shoestring.core.protocols import Network
 from shoestring.core.run import Recipe
+from shoestring.core.techniques import Hook
 from shoestring.engine import optimizer
 
 

@@ -20,7 +20,7 @@ CAP_BYTES = 1 << 30  # of all files of a bundle together
 # bundles load for ever.
 OPERATORS = frozenset(
     """
-    Add ArgMax AveragePool Cast Concat Conv Div DynamicQuantizeLinear Equal Erf Flatten Gather
+    Add ArgMax AveragePool Cast Clip Concat Conv Div DynamicQuantizeLinear Equal Erf Flatten Gather
     GatherElements GatherND Gemm GlobalAveragePool HardSwish Identity LSTM LayerNormalization
     LeakyRelu Log MatMul MaxPool Min Mod Mul QuantizeLinear ReduceMax ReduceMean Relu Reshape Resize
     Shape Sigmoid Softmax Split Squeeze Tanh TopK Transpose Unsqueeze Where

@@ -1,4 +1,4 @@
-"""protocols: what a task, a network, a technique, a hook and a placement have to offer.
+"""protocols: what a task and a network have to offer.
 
 Tensors are named by what they hold; N is labels (one per picture, one per target token), B is
 examples, C is classes or pieces. Types of numpy and torch stand here in quotes only.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shoestring.core.budget import Budget
 from shoestring.core.receipt import Finding, Plain, Scores
@@ -47,6 +47,13 @@ class Examples(Protocol):
     def findings(self) -> tuple[Finding, ...]:
         """What was seen while this split was read by itself; nothing is left out without one."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """(B,) what a person finds each example by: a path, or the text itself."""
+
+    def part(self, positions: NDArray[np.int64]) -> Examples:
+        """The examples at these rising positions, as a split of the same name."""
+
     def __len__(self) -> int: ...
 
 
@@ -79,6 +86,7 @@ class Batch:
     ids: torch.Tensor  # (B,) int64 position in the split: random draws are keyed by it
     size: int  # labels in it: what a mean loss is a mean over
     soft_targets: torch.Tensor | None = None  # (N, C) where a hook mixed labels
+    feed: Feed | None = None  # where it was taken from, and others to mix with it can be
 
 
 class Feed(Protocol):
@@ -123,12 +131,49 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class PairedTest:
+    """Whether two sets of answers to the same examples differ, by one test."""
+
+    name: str
+    p_value: float  # of no difference, two-sided
+    signature: str = ""  # what is needed to repeat it
+
+
+@dataclass(frozen=True)
 class Description:
     """What a model card says of the models of a task."""
 
     answers: tuple[str, ...]  # lines of markdown: what is answered, to what
     command: str  # how a shell asks the bundle in FOLDER
     call: str  # how Python asks it
+
+
+@dataclass(frozen=True)
+class Donor:
+    """Weights of another model, and what must be known of them, for a fit to begin with."""
+
+    tensors: Mapping[str, torch.Tensor]
+    facts: Plain  # of the data that it learned from; empty where they are not known
+    files: Mapping[str, bytes]  # what that data brought along: a tokenizer
+    folded: bool = False  # whether its normalisations hold no statistics of their own any more
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A donor's weights in the shapes of a model that is about to learn."""
+
+    tensors: Mapping[str, torch.Tensor]  # by the model's names; others than its own shapes may be
+    notes: tuple[str, ...] = ()  # what was made to fit: "embedding.weight: 212 of 300 rows"
+    own: tuple[str, ...] = ()  # names of weights that begin from nothing, whatever the donor has
+
+
+class Answering(Protocol):
+    """An opened bundle, as far as a task may use one of another run."""
+
+    @property
+    def manifest(self) -> Plain: ...
+
+    def answers(self, inputs: Any, options: Any = None) -> Iterator[Plain]: ...
 
 
 # --- the two plugs of a task --------------------------------------------------------------------
@@ -160,6 +205,7 @@ class Network(Protocol):
     """One kind of model of a task. Everything about tensors that the engine may need."""
 
     kind: str
+    settles: bool  # whether `settled` decides anything, and so needs seconds of a budget
 
     def architecture(self, options: Plain, facts: Plain) -> Plain:
         """Every option written out, from the few that were given; checks them."""
@@ -174,11 +220,32 @@ class Network(Protocol):
     def parts(self, model: torch.nn.Module) -> Sequence[tuple[str, torch.nn.Module]]:
         """The model in order from input to output, for freezing and rates by depth."""
 
+    def donor(self, words: str) -> Donor:
+        """The weights that `Task.pretrained` names so; the kind is the one that it gave."""
+
+    def unpacked(self, manifest: Plain, files: Mapping[str, bytes]) -> Donor:
+        """The weights of a bundle of this kind, by the names that a model of it has."""
+
+    def aligned(self, model: torch.nn.Module, donor: Donor, run: Run) -> Aligned:
+        """A donor's weights as this model can take them: names and shapes that it knows how to
+        change are changed. The run is the one that is about to begin."""
+
     def orthogonal(self, model: torch.nn.Module) -> Sequence[torch.nn.Parameter]:
         """Weights that Muon may step: a normalisation follows, so that their scale is free."""
 
     def macs(self, architecture: Plain) -> int:
         """Multiply-accumulates for one example at the model's input size."""
+
+    def settled(
+        self,
+        run: Run,
+        examples: Examples,
+        opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
+        seconds: float,
+    ) -> tuple[Run, str]:
+        """Called between fit and export: the run with what is decided by measuring on validation
+        (int8, how to search), and a sentence on why, "" where nothing is. `opened` makes the
+        files of a run's bundle, and opens them."""
 
     def graphs(self, model: torch.nn.Module, run: Run) -> Mapping[str, bytes]:
         """The files that ship, by name: ONNX graphs, and weights that they share."""
@@ -196,6 +263,9 @@ class Task(Protocol):
     options: type[Any]  # frozen dataclass: what a person may say of data and training
     answer_options: type[Any]  # frozen dataclass: what a person may say to predict
     networks: tuple[str, ...]  # kinds; the first is the default
+    starts: tuple[str, ...]  # names of weights from elsewhere that `pretrained` knows, as written
+    perfect: float  # the quality of answers without a fault: 1 of a share, 100 of BLEU
+    shifts: tuple[str, ...]  # the kinds that `shifted` knows
 
     def recognizes(self, source: str) -> bool:
         """Whether this source looks like data of this task."""
@@ -214,6 +284,10 @@ class Task(Protocol):
     def network(self, kind: str) -> Network:
         """Imports torch."""
 
+    def pretrained(self, words: str) -> Plain:
+        """The network, with its options, whose weights these words name. No torch. UserError with
+        `starts` for words that name none, MissingExtra where a package is needed."""
+
     def feed(self, examples: Examples, facts: Plain, device: str) -> Feed:
         """Imports torch."""
 
@@ -222,6 +296,18 @@ class Task(Protocol):
 
     def augment(self, batch: Batch, draws: Draws, options: Plain) -> Batch:
         """Label-keeping changes of a training batch."""
+
+    def gather(
+        self, run: Run, options: Plain, open_bundle: Callable[[str], Answering], budget: Budget
+    ) -> tuple[Plain, tuple[Finding, ...]]:
+        """Makes what `augment` with these options needs beside the data, once before the fit: the
+        options with what was made written in, and what is to be said of it."""
+
+    def augmented(
+        self, feed: Feed, options: Plain, draws: Callable[[int, int, torch.Tensor], Draws]
+    ) -> Feed:
+        """The training feed as `augment` with these options wants it: with what was gathered, and
+        batches cut to what the examples will become."""
 
     def augment_options(self) -> Plain:
         """The options that `augment` understands, with their defaults."""
@@ -236,8 +322,22 @@ class Task(Protocol):
         """What the metric can be resampled from; None where it is the share of examples that are
         `right`."""
 
+    def paired_tests(self, before: Outcomes, after: Outcomes) -> Sequence[PairedTest]:
+        """What the field tests a difference of this metric with, on outcomes of the same examples
+        in the same order; nothing where the metric is the share of examples that are `right`."""
+
+    def told(self, outcomes: Outcomes, facts: Plain) -> Sequence[str]:
+        """(B,) the answer to each example, for a person."""
+
+    def truths(self, examples: Examples, facts: Plain) -> Sequence[str]:
+        """(B,) what each answer should have been."""
+
     def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
         """What the words after `predict BUNDLE` stand for; standard input where there are none."""
+
+    def shifted(self, examples: Examples, kind: str, severity: int) -> Examples:
+        """The same examples with inputs that were spoilt in one of the ways of `shifts`, at a
+        severity of 1 to 5: hashes and truths stay. The same example is spoilt alike each time."""
 
     def render(self, answer: Plain) -> str:
         """One answer as a line of text for a terminal."""
@@ -247,85 +347,3 @@ class Task(Protocol):
 
     def describe(self, facts: Plain) -> Description:
         """What the card of a bundle with these facts says of its answers."""
-
-
-# --- techniques ---------------------------------------------------------------------------------
-
-
-@runtime_checkable
-class Technique(Protocol):
-    """A frozen dataclass of options with one method. `words` gives its command-line form."""
-
-    def apply(self, run: Run, budget: Budget) -> Run:
-        """A new run; the argument stays as it was."""
-
-
-class Hook:
-    """A technique that changes how a fit goes. Every slot has a neutral default; a technique
-    takes the slots that it needs. No slot sees the loop, the clock or ranks."""
-
-    def prepare(self, model: torch.nn.Module, network: Network) -> torch.nn.Module:
-        return model
-
-    def parameter_groups(
-        self, model: torch.nn.Module, network: Network
-    ) -> Sequence[Mapping[str, Any]] | None:
-        """Groups for the optimizer with `rate_factor` and `weight_decay`; None: no opinion."""
-        return None
-
-    def change_batch(self, task: Task, batch: Batch, draws: Draws) -> Batch:
-        return batch
-
-    def change_loss(
-        self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, batch: Batch
-    ) -> torch.Tensor:
-        return loss
-
-    def learning_rate(self, progress: float) -> float:
-        """A factor on the peak rate at a progress of 0 to 1; several multiply."""
-        return 1.0
-
-    def before_step(self, model: torch.nn.Module) -> None:
-        """After backward, before the optimizer: clipping lives here."""
-
-    def after_step(self, model: torch.nn.Module, rate: float, state: State) -> None:
-        """After the optimizer: proximal steps and averages live here."""
-
-    def evaluation_weights(
-        self, model: torch.nn.Module, state: State
-    ) -> Mapping[str, torch.Tensor] | None:
-        """Weights to judge and keep instead of the model's own, by state-dict name."""
-        return None
-
-    def should_stop(self, curve: Sequence[Plain], state: State) -> bool:
-        return False
-
-
-# --- devices and ranks --------------------------------------------------------------------------
-
-
-class Placement(Protocol):
-    """How the loop meets devices and ranks. The loop knows of neither."""
-
-    device: str
-    lead: bool  # whether this process writes files and talks to the person
-
-    def place(self, model: torch.nn.Module) -> torch.nn.Module: ...
-
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
-        """This process's part of a batch."""
-
-    def forward_backward(
-        self, loss: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]], batch: Batch
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Runs `loss` (mean loss, number right) and its backward; gradients end up global."""
-
-    def mean(self, total: float, count: float) -> float:
-        """The global mean of sums and counts."""
-
-    def agree(self, stop: bool) -> bool:
-        """Whether any process wants to stop."""
-
-    def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None: ...
-
-    def load(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]: ...

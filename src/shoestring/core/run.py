@@ -36,9 +36,13 @@ class Recipe:
     network: Plain = field(default_factory=dict)  # {"kind": "compact", "width": 32, ...}
     optimizer: str | None = None  # one of OPTIMIZERS
     learning_rate: float | None = None  # peak
-    weight_decay: float | None = None  # decoupled for adam and adamw; sgd adds it to the gradient
+    beta2: float | None = None  # decay of Adam's squared gradients; None: the optimizer's usual
+    clip: float | None = None  # norm that all gradients together are scaled down to; None: any
+    weight_decay: float | None = None  # decoupled: a share of the rate is taken off
     batch_size: int | None = None
+    accumulate: int | None = None  # batches whose gradients make one step; None: 1
     schedule: str | None = None  # one of SCHEDULES
+    warm_up: float | None = None  # share of the fit in which the rate climbs; None: the usual
     label_smoothing: float | None = None
     seed: int = 0
     precision: str | None = None  # "float32" or "bfloat16"; None: the faster here

@@ -9,9 +9,9 @@ from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import UserError
 from shoestring.core.plain import to_plain
-from shoestring.core.protocols import Technique
 from shoestring.core.receipt import Interval, Receipt, Scores, Verdict
 from shoestring.core.run import Run
+from shoestring.core.techniques import Hook, Technique
 from shoestring.engine import evidence, store
 
 
@@ -48,14 +48,30 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
 
 def edited(techniques: tuple[Technique, ...], run: Run, budget: Budget) -> Run:
     """The untrained run with every technique's edit in its recipe, in order. Raises UserError for
-    the same technique twice."""
+    the same technique twice, and for two that contradict each other."""
     names = [_name(t) for t in techniques]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{name} was given twice; give all its options at once")
     for technique in techniques:
+        _agreed(technique, run)
         run = apply(technique, run, budget)
     return run
+
+
+def _agreed(technique: Technique, run: Run) -> None:
+    """Raises UserError, naming both, where one that the run has decides the same."""
+    if not isinstance(technique, Hook):
+        return
+    for words in run.recipe.hooks:
+        other = plugins.technique(words)
+        if not isinstance(other, Hook) or _name(other) == _name(technique):
+            continue
+        for what in technique.decides:
+            if what in other.decides:
+                raise UserError(
+                    f"{words} and {plugins.words(technique)} both decide {what}; take one of them"
+                )
 
 
 def noted(

@@ -49,11 +49,10 @@ def gain(before: Path, after: Path, task: Task) -> tuple[Interval, Verdict]:
 
 def paired(before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.95) -> Interval:
     """The task's metric after less that before, on the examples that both answered."""
-    hashes = (_hashes(before, "first"), _hashes(after, "second"))
+    at_before, at_after = shared(before, after)
     old, new = task.statistics(before), task.statistics(after)
     if old is None or new is None:
         return difference(pairs(before, after), confidence)
-    at_before, at_after = _shared(*hashes)
     found = resample.paired_interval(
         old.rows_BS[at_before], new.rows_BS[at_after], old.metric, confidence
     )
@@ -62,8 +61,8 @@ def paired(before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.
 
 def pairs(before: Outcomes, after: Outcomes) -> Pairs:
     """Counts over the common examples."""
-    at_before, at_after = _shared(_hashes(before, "first"), _hashes(after, "second"))
-    old, new = _right(before, "first")[at_before], _right(after, "second")[at_after]
+    at_before, at_after = shared(before, after)
+    old, new = right(before, "first")[at_before], right(after, "second")[at_after]
     return Pairs(
         both=int((old & new).sum()),
         only_before=int((old & ~new).sum()),
@@ -72,12 +71,11 @@ def pairs(before: Outcomes, after: Outcomes) -> Pairs:
     )
 
 
-def _shared(
-    before_B: NDArray[np.uint64], after_B: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def shared(before: Outcomes, after: Outcomes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where the common examples stand in each, matched by content hash; of byte-equal examples
     the first is matched with the first, and so on. UserError where fewer than half are common."""
-    keys_before, keys_after = _keyed(before_B), _keyed(after_B)
+    keys_before = _keyed(_hashes(before, "first"))
+    keys_after = _keyed(_hashes(after, "second"))
     _, at_before, at_after = np.intersect1d(
         keys_before, keys_after, assume_unique=True, return_indices=True
     )
@@ -143,17 +141,17 @@ def _hashes(outcomes: Outcomes, which: str) -> NDArray[np.uint64]:
     return np.asarray(_kept(outcomes, "hashes", "which examples they are", which), np.uint64)
 
 
-def _right(outcomes: Outcomes, which: str) -> NDArray[np.bool_]:
-    """Whether each example was answered right: all that a metric which is a share of right
+def right(outcomes: Outcomes, which: str = "measured") -> NDArray[np.bool_]:
+    """(B,) whether each example was answered right: all that a metric which is a share of right
     answers needs."""
-    right = np.asarray(_kept(outcomes, "right", "which were right", which))
+    found = np.asarray(_kept(outcomes, "right", "which were right", which))
     count = len(outcomes["hashes"])
-    if right.dtype != np.bool_ or right.shape != (count,):
+    if found.dtype != np.bool_ or found.shape != (count,):
         raise UserError(
-            f"the outcomes of the {which} run hold 'right' as {right.dtype} {right.shape}, not as "
+            f"the outcomes of the {which} run hold 'right' as {found.dtype} {found.shape}, not as "
             f"one bool for each of {count} examples; grade the run again"
         )
-    return right
+    return found
 
 
 def _kept(outcomes: Outcomes, name: str, what: str, which: str) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from shoestring.bundle import card, onnx_reader
 from shoestring.bundle.verify import verify
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import to_plain
-from shoestring.core.protocols import Examples
+from shoestring.core.protocols import Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.engine import store
@@ -50,6 +50,21 @@ def export_run(run: Run, model: torch.nn.Module, examples: Examples, folder: Pat
     )
     task.draw(predictor, examples, run.path)
     return agreement
+
+
+def settled(
+    run: Run, model: torch.nn.Module, examples: Examples, seconds: float
+) -> tuple[Run, str]:
+    """The run with what its network decides by measuring before it ships, and why."""
+    assert run.architecture is not None
+    network = plugins.task(run.task).network(run.architecture["kind"])
+
+    def opened(candidate: Run) -> tuple[Mapping[str, bytes], Predictor]:
+        files = network.graphs(model, candidate)
+        manifest = {"task": candidate.task, "facts": to_plain(candidate.facts)}
+        return files, bundles.predictor(manifest, files)
+
+    return network.settled(run, examples, opened, seconds)
 
 
 def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
@@ -91,6 +106,8 @@ def _extra(
     source = run.recipe.source
     return {
         "network": (run.architecture or {}).get("kind", ""),
+        # From them and the facts a network like it can be built, to take over its weights.
+        "options": {n: v for n, v in to_plain(run.recipe.network).items() if n != "kind"},
         "model": {"parameters": sum(p.numel() for p in model.parameters()), "macs": macs},
         # A path of somebody's machine has no place in what ships; its last name will do.
         "data": {"source": Path(source).name or source, "fingerprint": run.recipe.fingerprint},

@@ -17,10 +17,12 @@ import torch
 from shoestring.core.budget import Budget, Cost, Meter
 from shoestring.core.errors import Interrupted, RunError
 from shoestring.core.listener import Listener, Look
-from shoestring.core.protocols import Dataset, Placement
+from shoestring.core.placement import Placement
+from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Run
-from shoestring.engine import pacing, schedule, store
+from shoestring.engine import finder, pacing, schedule, store
+from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
 
@@ -46,12 +48,16 @@ def fit(
     Goes on from the checkpoint in the run's folder where there is one. Raises Interrupted after
     saving when asked to stop, RunError when the loss stays non-finite.
     """
-    feeds, looks = Feeds.of(run, dataset, placement), pacing.Looks()
-    if not run.recipe.plan:
+    feeds, looks = Feeds.of(run, dataset, placement), pacing.Looks.of(run, budget)
+    fresh = not run.recipe.plan
+    if fresh:
+        run = finder.found(run, feeds, budget, placement, listener)
         run, looks = pacing.planned(run, feeds, budget, placement, listener)
-        store.write_started(run)
     torch.set_num_threads(run.recipe.threads or torch.get_num_threads())
     loop = Loop(run, feeds, placement)
+    run = _begun(run, loop, listener)
+    if fresh:
+        store.write_started(run)
     notes = Notes(run.path, loop, budget, meter, placement, listener)
     safe = notes.resumed()
     pace = pacing.Pace(run, budget, looks, placement.device)
@@ -96,6 +102,16 @@ def fit(
     notes.ended(safe)
     run = replace(run, architecture=loop.architecture, curve=tuple(loop.progress.curve))
     return run, loop.best or loop.evaluation_weights()
+
+
+def _begun(run: Run, loop: Loop, listener: Listener) -> Run:
+    """The run with a line for what it begins with; a resumed one has it already."""
+    known = {receipt.reason for receipt in run.receipts}
+    fresh = [line for line in loop.beginnings if line not in known]
+    for line in fresh:
+        listener.say(line)
+        run = noted(run, "start", reason=line)
+    return run
 
 
 def _look(line: Plain, total: int, metric: str) -> Look:

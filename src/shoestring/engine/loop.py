@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from shoestring import plugins
-from shoestring.core.protocols import Batch, Dataset, Feed, Hook, Network, Placement, Task
-from shoestring.core.run import Run
-from shoestring.engine import schedule
+from shoestring.core.placement import Placement
+from shoestring.core.protocols import Batch, Dataset, Feed, Network, Task
+from shoestring.core.run import Recipe, Run
+from shoestring.core.techniques import Hook
+from shoestring.engine import refresh, schedule
 from shoestring.engine.device import KeyedDraws, seed_step
 from shoestring.engine.loss import MANY_CLASSES, cross_entropy
 from shoestring.engine.optimizer import restore_state, state_tensors, steppers
@@ -51,9 +53,15 @@ class Feeds:
     def of(run: Run, dataset: Dataset, placement: Placement) -> Feeds:
         task = plugins.task(run.task)
         facts, device = dataset.facts, placement.device
-        return Feeds(
-            task.feed(dataset.train, facts, device), task.feed(dataset.validation, facts, device)
-        )
+        train = task.feed(dataset.train, facts, device)
+        for hook in hooks_of(run.recipe):
+            train = hook.change_feed(task, train, KeyedDraws)
+        return Feeds(train, task.feed(dataset.validation, facts, device))
+
+
+def hooks_of(recipe: Recipe) -> list[Hook]:
+    """The techniques of a recipe that change the fit, in order."""
+    return [hook for hook in map(plugins.technique, recipe.hooks) if isinstance(hook, Hook)]
 
 
 class Loop:
@@ -63,9 +71,7 @@ class Loop:
         recipe = run.recipe
         self.recipe, self.placement = recipe, placement
         self.task: Task = plugins.task(recipe.task)
-        self.hooks: list[Hook] = [
-            hook for hook in map(plugins.technique, recipe.hooks) if isinstance(hook, Hook)
-        ]
+        self.hooks = hooks_of(recipe)
         self.network: Network = self.task.network(recipe.network["kind"])
         self.architecture = run.architecture or self.network.architecture(recipe.network, run.facts)
         self.train, self.validation = feeds.train, feeds.validation
@@ -73,6 +79,9 @@ class Loop:
         model = self.network.build(self.architecture)
         for hook in self.hooks:
             model = hook.prepare(model, self.network)
+        # What the hooks have to say of where this fit begins.
+        told = [hook.begin(model, self.network, run) for hook in self.hooks]
+        self.beginnings = [line for line in told if line]
         self.raw = model  # its state dict has the names that are stored
         self.model = placement.place(model)
         self.steppers = steppers(self.raw, recipe, self.network, self.hooks)
@@ -111,25 +120,46 @@ class Loop:
         """One optimizer step."""
         recipe, p = self.recipe, self.progress
         seed_step(recipe.seed, p.step, self.placement.device)
-        batch = self.batch()
         rate = (recipe.learning_rate or 0.0) * factor
-        rate *= schedule.shape(recipe.schedule or "constant", progress)
+        rate *= schedule.shape(recipe.schedule or "constant", progress, recipe.warm_up)
         for hook in self.hooks:
             rate *= hook.learning_rate(progress)
         for stepper in self.steppers:
             stepper.zero_grad()
-        loss, right = self.placement.forward_backward(self.loss, batch)
+        for hook in self.hooks:
+            hook.begin_step(self.raw, self.network, progress)
+        batches = [self.batch() for _ in range(recipe.accumulate or 1)]
+        labels = sum(batch.size for batch in batches)
+        loss_sum, right = self._backward(batches, labels)
+        if recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self.raw.parameters(), recipe.clip)
         for hook in self.hooks:
             hook.before_step(self.raw)
         for stepper in self.steppers:
             stepper.step(rate)
+        self.tensors["progress"] = progress  # for averages over the last part of a fit
         for hook in self.hooks:
             hook.after_step(self.raw, rate, self.tensors)
         p.step += 1
-        self.sums[0] += loss * batch.size
+        self.sums[0] += loss_sum
         self.sums[1] += right
-        self.sums[2] += batch.size
-        return Stepped(loss, batch.size, len(batch.ids))
+        self.sums[2] += labels
+        return Stepped(loss_sum / labels, labels, sum(len(batch.ids) for batch in batches))
+
+    def _backward(self, batches: Sequence[Batch], labels: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds up the gradients of the mean loss over all labels of the batches. Returns the sum
+        of the losses and how many labels were right."""
+        total = right_total = torch.zeros((), device=self.placement.device)
+        for batch in batches:
+            share = batch.size / labels
+
+            def part(batch: Batch, share: float = share) -> tuple[torch.Tensor, torch.Tensor]:
+                loss, right = self.loss(batch)
+                return (loss if share == 1.0 else loss * share), right
+
+            loss, right = self.placement.forward_backward(part, batch)
+            total, right_total = total + loss * labels, right_total + right
+        return total, right_total
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.autocast():
@@ -168,6 +198,10 @@ class Loop:
         own = {name: t.clone() for name, t in self.raw.state_dict().items()}
         kept = {name: t.detach().clone() for name, t in self.evaluation_weights().items()}
         self.raw.load_state_dict(kept)
+        refreshed = max((hook.refreshed_batches for hook in self.hooks), default=0)
+        if refreshed and refresh.normalizes(self.raw):
+            refresh.statistics(self.raw, self._some(refreshed), self._forward)
+            kept = {name: t.detach().clone() for name, t in self.raw.state_dict().items()}
         self.raw.eval()
         with torch.no_grad(), self.autocast():
             found = self.task.quality(self.network, self.raw, self.validation)
@@ -192,6 +226,17 @@ class Loop:
         p.curve.append(line)
         self.looked_at = found.examples
         return line
+
+    def _some(self, count: int) -> Iterator[Batch]:
+        """The first batches of the first epoch, as the hooks do not change them."""
+        order = self.train.order(self.recipe.batch_size or 1, self.recipe.seed, 0)
+        for ids in order[:count]:
+            batch = self.train.batch(self.placement.shard(ids))
+            yield replace(batch, inputs=self.train.prepare(batch.inputs))
+
+    def _forward(self, batch: Batch) -> None:
+        with self.autocast():
+            self.network.logits(self.model, batch.inputs, batch.targets)
 
     # --- checkpoints ---
 

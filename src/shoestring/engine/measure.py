@@ -22,7 +22,7 @@ from shoestring.bundle.manifest import headline
 from shoestring.core.budget import Allowance
 from shoestring.core.errors import UserError
 from shoestring.core.plain import from_plain, to_plain
-from shoestring.core.protocols import Examples, Progress, silent
+from shoestring.core.protocols import Examples, Outcomes, Progress, silent
 from shoestring.core.receipt import Plain, Scores
 from shoestring.core.run import Recipe
 from shoestring.data.names import split_of
@@ -122,15 +122,52 @@ def evaluate(
     options: Mapping[str, Any] | None = None,
     *,
     latency_seconds: float = 0.0,
+    shift: bool = False,
     progress: Progress = silent,
 ) -> Scores:
     """Scores of a bundle (or of a run's) on any labelled source: a folder, a file, `mnist:test`.
-    `options` are the task's own; those of the run's recipe hold where nothing else is said.
+    `options` are the task's own; those of the run's recipe hold where nothing else is said. With
+    `shift`, `details["shift"]` says how quality falls when the inputs are spoilt.
 
     Where the examples are a test split, or hold some of the run's own, the opening is written down
     in `openings.jsonl` of the run, or beside the bundle's files, before the first is answered;
     `details["opening"]` says where, or why it could not be.
     """
+    found = answered(path, source, options, progress)
+    scores = found.scores
+    if shift:
+        from shoestring.engine import shift as shifts  # numpy, only where it is asked for
+
+        task = plugins.task(found.opened.manifest["task"])
+        spoilt = shifts.shifted(found.opened, found.examples, progress=progress)
+        scores = shifts.added(scores, spoilt, found.outcomes, task)
+    if latency_seconds > 0:
+        latency = grade.latency(found.opened.path, latency_seconds)
+        scores = replace(scores, latency_ms=latency)
+    if found.opening is None:
+        return scores
+    note = found.opening.complete(scores)
+    return replace(scores, details={**scores.details, "opening": note})
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a bundle answered to labelled examples."""
+
+    opened: bundles.Bundle
+    examples: Examples
+    scores: Scores
+    outcomes: Outcomes
+    opening: Opening | None  # of a test split; whoever asked completes it
+
+
+def answered(
+    path: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Answered:
+    """A bundle's (or a run's) answers to a source; an opening of a test split is begun first."""
     folder = bundles.find(path)
     opened = bundles.load(folder)
     task = plugins.task(opened.manifest["task"])
@@ -149,13 +186,8 @@ def evaluate(
         opening = begin_opening(home, job.source or "")
         if opening.failure:
             progress(opening.note, 0, 0)
-    scores, _ = grade.graded(opened, examples, progress)
-    if latency_seconds > 0:
-        scores = replace(scores, latency_ms=grade.latency(folder, latency_seconds))
-    if opening is None:
-        return scores
-    note = opening.complete(scores)
-    return replace(scores, details={**scores.details, "opening": note})
+    scores, outcomes = grade.graded(opened, examples, progress)
+    return Answered(opened, examples, scores, outcomes, opening)
 
 
 def _home(path: Path, bundle: Path) -> Path:
@@ -286,4 +318,4 @@ def _timeout(allowance: Allowance | None) -> float:
     """Generous: the process is there to end, and to be stopped only where it hangs."""
     if allowance is None or allowance.seconds is None:
         return _LONGEST_SECONDS
-    return 60.0 + 4 * allowance.seconds
+    return 300.0 + 4 * allowance.seconds

@@ -12,8 +12,9 @@ from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from shoestring.core.errors import UserError
-from shoestring.core.protocols import Hook, Network
+from shoestring.core.protocols import Network
 from shoestring.core.run import OPTIMIZERS, Recipe
+from shoestring.core.techniques import Hook
 
 MUON_RATE = 10.0  # times the learning rate of the rest: 0.1 beside AdamW's 0.01
 MUON_MOMENTUM = 0.6
@@ -101,12 +102,14 @@ class Momentum(Stepper):
         return {"momentum": torch.zeros_like(weight)}
 
     def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
+        if decay:
+            torch._foreach_mul_(weights, 1 - rate * decay)  # decoupled, as Adam's is
         sgd(
             weights,
             [_gradient(w) for w in weights],
             list(self._stateful(weights, "momentum")),
             fused=True,
-            weight_decay=decay,
+            weight_decay=0.0,
             momentum=0.9,
             lr=rate,
             dampening=0.0,
@@ -148,29 +151,39 @@ def steppers(
         raise UserError(
             f"there is no optimizer {recipe.optimizer!r}; there are: {', '.join(OPTIMIZERS)}"
         )
-    groups = _asked(model, network, hooks)
     decay = recipe.weight_decay or 0.0
+    groups = [part for group in _asked(model, network, hooks) for part in _decaying(group, decay)]
     hidden: list[torch.Tensor] = []
     if not groups:
         hidden = list(network.orthogonal(model)) if recipe.optimizer == "muon" else []
         taken = {id(p) for p in hidden}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
-        groups = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
+        groups = _decaying({"params": rest}, decay)
     first: Stepper
     match recipe.optimizer:
         case "adam":
-            first = Adam(groups, (0.9, 0.999))
+            first = Adam(groups, (0.9, recipe.beta2 or 0.999))
         case "sgd":
             first = Momentum(groups)
         case _:
-            first = Adam(groups, (0.9, 0.95))  # short fits: forget fast
+            first = Adam(groups, (0.9, recipe.beta2 or 0.95))  # short fits: forget fast
     if not hidden:
         return [first]
     return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}])]
+
+
+def _decaying(group: Mapping[str, Any], decay: float) -> list[dict[str, Any]]:
+    """A group that says nothing of weight decay as two: the recipe's for matrices, none for the
+    rest."""
+    if "weight_decay" in group:
+        return [dict(group)]
+    matrices = [p for p in group["params"] if p.ndim > 1]
+    rest = [p for p in group["params"] if p.ndim <= 1]
+    parts = (
+        {**group, "params": matrices, "weight_decay": decay},
+        {**group, "params": rest, "weight_decay": 0.0},
+    )
+    return [part for part in parts if part["params"]]
 
 
 def _asked(model: nn.Module, network: Network, hooks: Sequence[Hook]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.listener import Listener
-from shoestring.core.protocols import Placement
+from shoestring.core.placement import Placement
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import schedule, store
@@ -30,6 +31,8 @@ TEST_EVALUATIONS = 3.0  # more of them where the recipe opens the test split, wh
 MAX_EPOCHS = 300.0  # a budget that gives more gives the rest back: nothing is left to learn
 DEFAULT_EPOCHS = 10  # where neither steps nor epochs nor a budget was said
 COUNTED_EPOCHS = 20  # whose batches are made to be counted
+SETTLE_SHARE = 0.05  # of a budget, for what a network decides by measuring before it ships
+SETTLE_SECONDS = 20.0  # and at most this long
 FEW_STEPS = 50  # below it nothing much is learnt
 FASTER = 1.05  # by how much a lower precision must win
 WINDOW_SECONDS = 1.0  # over which the rate of a running fit is measured
@@ -43,10 +46,22 @@ class Looks:
 
     seconds: float = 0.0
     passes: float = AFTER_EVALUATIONS  # over validation after the fit, in looks
+    settling: float = 0.0  # seconds for what is decided between fit and export
+
+    @staticmethod
+    def of(run: Run, budget: Budget) -> Looks:
+        """Before any was timed."""
+        network = plugins.task(run.task).network(run.recipe.network["kind"])
+        return Looks(settling=settling_seconds(budget) if network.settles else 0.0)
 
     def after(self) -> float:
         """Seconds that the command needs once the fit has ended."""
-        return AFTER_SECONDS + self.passes * self.seconds
+        return AFTER_SECONDS + self.passes * self.seconds + self.settling
+
+
+def settling_seconds(budget: Budget) -> float:
+    """What may be spent on measuring between fit and export."""
+    return min(SETTLE_SECONDS, SETTLE_SHARE * (budget.seconds or SETTLE_SECONDS / SETTLE_SHARE))
 
 
 def planned(
@@ -58,13 +73,13 @@ def planned(
     the rate of steps that are thrown away.
     """
     recipe = replace(run.recipe, threads=run.recipe.threads or default_threads())
-    trial, looks = Trial(recipe.precision or "", recipe.threads or 1, 0.0), Looks()
+    trial, looks = Trial(recipe.precision or "", recipe.threads or 1, 0.0), Looks.of(run, budget)
     if recipe.precision is None or budget.seconds is not None:
         listener.say("measuring the rate on throw-away steps")
         trial = _fastest(run, feeds, budget, placement)
         recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
     if budget.seconds is not None:
-        looks = _timed_look(replace(run, recipe=recipe), feeds, placement)
+        looks = _timed_look(replace(run, recipe=recipe), feeds, placement, looks)
     per_epoch = steps_of(recipe, feeds, 1.0)
     asked = recipe.steps
     if asked is None and recipe.epochs is not None:
@@ -100,12 +115,12 @@ def steps_of(recipe: Recipe, feeds: Feeds, epochs: float) -> int:
     epoch to epoch, so that the first ones are counted and stand for the rest."""
     counted_epochs = max(1, min(int(epochs), COUNTED_EPOCHS))
     batch_size = recipe.batch_size or 1
-    steps = [len(feeds.train.order(batch_size, recipe.seed, e)) for e in range(counted_epochs)]
-    rest = (epochs - counted_epochs) * sum(steps) / counted_epochs
-    return max(1, round(sum(steps) + rest))
+    batches = [len(feeds.train.order(batch_size, recipe.seed, e)) for e in range(counted_epochs)]
+    rest = (epochs - counted_epochs) * sum(batches) / counted_epochs
+    return max(1, round((sum(batches) + rest) / (recipe.accumulate or 1)))
 
 
-def _timed_look(run: Run, feeds: Feeds, placement: Placement) -> Looks:
+def _timed_look(run: Run, feeds: Feeds, placement: Placement, looks: Looks) -> Looks:
     """A look at validation by weights that are thrown away, timed."""
     loop = Loop(run, feeds, placement)
     began = time.perf_counter()
@@ -113,7 +128,8 @@ def _timed_look(run: Run, feeds: Feeds, placement: Placement) -> Looks:
     seconds = time.perf_counter() - began
     # A look may take a part of the split; what comes after the fit takes all of it.
     passes = AFTER_EVALUATIONS * len(feeds.validation) / max(1, loop.looked_at)
-    return Looks(seconds, passes + (TEST_EVALUATIONS if run.recipe.open_test else 0.0))
+    passes += TEST_EVALUATIONS if run.recipe.open_test else 0.0
+    return replace(looks, seconds=seconds, passes=passes)
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,13 @@ def rate_factor(plan: Sequence[PlanChange], step: int) -> float:
     return factor
 
 
-def shape(name: str, progress: float) -> float:
+def shape(name: str, progress: float, warm_up: float | None = None) -> float:
     """The factor on the peak learning rate at a progress of 0 to 1.
 
     `one_cycle` climbs linearly and falls linearly to zero, which under a fixed number of steps is
     hard to beat (Smith 2018; Li et al. 2020, "Budgeted training"); `cosine` climbs linearly and
     falls along a half cosine (Loshchilov & Hutter 2017); `linear` only falls; `constant` stays.
+    `warm_up` is the share of the fit in which those that climb do so.
     """
     if name not in SCHEDULES:
         raise UserError(f"there is no schedule {name!r}; there are: {', '.join(SCHEDULES)}")
@@ -50,9 +51,10 @@ def shape(name: str, progress: float) -> float:
         return 1.0
     if name == "linear":
         return 1.0 - progress
-    if progress < WARM_UP:
-        return 0.05 + 0.95 * progress / WARM_UP
-    left = (1 - progress) / (1 - WARM_UP)
+    climb = WARM_UP if warm_up is None else warm_up
+    if progress < climb:
+        return 0.05 + 0.95 * progress / climb
+    left = (1 - progress) / (1 - climb)
     if name == "one_cycle":
         return left
     return 0.5 - 0.5 * cos(pi * left)

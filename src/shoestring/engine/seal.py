@@ -16,7 +16,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Scores
 from shoestring.core.run import Run
-from shoestring.engine import measure, store
+from shoestring.engine import measure, pacing, store
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
 
@@ -57,10 +57,13 @@ def sealed(
 ) -> Run:
     """The run with weights on disk, a bundle that agrees with them, and scores read off it. Raises
     Interrupted between two of these where somebody asked."""
-    from shoestring.engine.export import export_run
+    from shoestring.engine.export import export_run, settled
 
     model = _model(run, weights)
     store.save_tensors(run.path / store.WEIGHTS, model.state_dict(), {})
+    _go_on(run, interrupt)
+    with budget.meter() as settle_meter:
+        run, settling = settled(run, model, dataset.validation, pacing.settling_seconds(budget))
     _go_on(run, interrupt)
     with budget.meter() as export_meter:
         bundle = run.path / store.BUNDLE
@@ -79,6 +82,8 @@ def sealed(
     padding = run.curve[-1].get("padding", 0.0) if run.curve else 0.0
     padded = f"{padding:.1%} of the positions in its batches were padding" if padding else ""
     run = noted(run, "fit", cost=fit_cost, after=scores, reason=padded)
+    if settling:
+        run = noted(run, "settle", cost=settle_meter.cost, reason=settling)
     run = noted(run, "export", cost=export_meter.cost, reason=agreement)
     return noted(run, "grade", cost=grade_meter.cost)
 

@@ -1,0 +1,87 @@
+"""techniques: what a technique has to offer, and the slots of one that changes how a fit goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from shoestring.core.budget import Budget
+from shoestring.core.protocols import Batch, Draws, Feed, Network, State, Task
+from shoestring.core.receipt import Plain
+from shoestring.core.run import Run
+
+if TYPE_CHECKING:
+    import torch
+
+
+@runtime_checkable
+class Technique(Protocol):
+    """A frozen dataclass of options with one method. `words` gives its command-line form."""
+
+    def apply(self, run: Run, budget: Budget) -> Run:
+        """A new run; the argument stays as it was."""
+
+
+class Hook:
+    """A technique that changes how a fit goes. Every slot has a neutral default; a technique
+    takes the slots that it needs. No slot sees the loop, the clock or ranks."""
+
+    # Training batches through which the statistics of normalisation are computed anew before the
+    # weights of `evaluation_weights` are judged; 0: they come with those weights.
+    refreshed_batches: int = 0
+    # What is found on throw-away steps before the fit: "rate", "batch".
+    finds: tuple[str, ...] = ()
+    # What this technique decides alone, in words; two that decide the same contradict each other.
+    decides: tuple[str, ...] = ()
+
+    def change_feed(
+        self, task: Task, feed: Feed, draws: Callable[[int, int, torch.Tensor], Draws]
+    ) -> Feed:
+        """The training feed with other batches or more examples. `draws(seed, epoch, ids)` are
+        those that `change_batch` will get for these examples."""
+        return feed
+
+    def prepare(self, model: torch.nn.Module, network: Network) -> torch.nn.Module:
+        return model
+
+    def begin(self, model: torch.nn.Module, network: Network, run: Run) -> str:
+        """Once, before the first step: weights to begin with live here. What is to be said of it;
+        a resumed fit comes here too, and then takes the weights of its checkpoint."""
+        return ""
+
+    def parameter_groups(
+        self, model: torch.nn.Module, network: Network
+    ) -> Sequence[Mapping[str, Any]] | None:
+        """Groups for the optimizer with `rate_factor` and `weight_decay`; None: no opinion."""
+        return None
+
+    def change_batch(self, task: Task, batch: Batch, draws: Draws) -> Batch:
+        return batch
+
+    def change_loss(
+        self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        return loss
+
+    def learning_rate(self, progress: float) -> float:
+        """A factor on the peak rate at a progress of 0 to 1; several multiply."""
+        return 1.0
+
+    def begin_step(self, model: torch.nn.Module, network: Network, progress: float) -> None:
+        """Before the forward pass of each step, in training mode: freezing lives here. A weight
+        that asks for no gradient is not stepped; a frozen normalisation is put in eval() here."""
+
+    def before_step(self, model: torch.nn.Module) -> None:
+        """After backward, before the optimizer: clipping lives here."""
+
+    def after_step(self, model: torch.nn.Module, rate: float, state: State) -> None:
+        """After the optimizer: proximal steps and averages live here."""
+
+    def evaluation_weights(
+        self, model: torch.nn.Module, state: State
+    ) -> Mapping[str, torch.Tensor] | None:
+        """Weights to judge and keep instead of the model's own, by state-dict name."""
+        return None
+
+    def should_stop(self, curve: Sequence[Plain], state: State) -> bool:
+        return False
