@@ -15,11 +15,13 @@ from tests.tasks.translation.test_feed import a_feed
 def test_greedy_takes_the_likeliest_piece_and_rows_that_leave_change_nothing(name: str) -> None:
     _, model = a_network(name)
     pairs, targets = some_pairs([(7, 3), (2, 6), (5, 5), (1, 1), (3, 3)])
+    limits_B = 2 * pairs.lengths_B + 10
     with torch.no_grad():
-        together = quality.greedy(model, pairs.source_BS, pairs.lengths_B)
+        together = quality.greedy(model, pairs.source_BS, pairs.lengths_B, limits_B)
         for row, found in enumerate(together):
             alone, _ = only(pairs, targets, row)
-            assert quality.greedy(model, alone.source_BS, alone.lengths_B) == [found]
+            limit_1 = limits_B[row : row + 1]
+            assert quality.greedy(model, alone.source_BS, alone.lengths_B, limit_1) == [found]
             assert found == _slow(model, alone.source_BS, alone.lengths_B)
 
 

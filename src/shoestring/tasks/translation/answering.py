@@ -72,8 +72,10 @@ class Lines:
         self._words = [*words] or [STANDARD_INPUT]
         for word in self._words:
             if word != STANDARD_INPUT and not _is_text(word) and not os.path.isfile(word):
+                folder = os.path.isdir(word)
+                what = f"{word!r} is a folder" if folder else f"there is no file {word!r}"
                 raise DataError(
-                    f"there is no file {word!r}; a file is translated line by line, and so is "
+                    f"{what}; a file is translated line by line, and so is "
                     "standard input: echo 'a sentence' | shoestring predict BUNDLE"
                 )
 

@@ -8,7 +8,8 @@ from typing import Any
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 
-KINDS = ("lstm", "transformer")
+KINDS = ("lstm", "transformer", "marian")
+ACTIVATIONS = ("swish", "relu", "gelu")  # of a marian network's feed-forward layers
 ATTENTIONS = ("multiplicative", "additive")
 PAD, UNKNOWN, BEGIN, END = range(4)  # the first pieces of every vocabulary
 TYPICAL_PIECES = 16  # of a sentence, with its end: what multiply-accumulates are counted for
@@ -16,7 +17,7 @@ TYPICAL_PIECES = 16  # of a sentence, with its end: what multiply-accumulates ar
 LSTM: Plain = {
     "embedding": 256,
     "encoder_units": 128,  # of each of the two directions
-    "encoder_layers": 1,
+    "encoder_layers": 2,
     "decoder_units": 256,
     "decoder_layers": 2,  # the first reads the target, the others its state and the context
     "attention": "multiplicative",  # Luong et al. 2015; "additive": Bahdanau et al. 2015
@@ -33,7 +34,18 @@ TRANSFORMER: Plain = {
     "tied": True,
     "dropout": 0.1,
 }
-USUAL: Mapping[str, Plain] = {"lstm": LSTM, "transformer": TRANSFORMER}
+# As the translators of OPUS-MT are (Junczys-Dowmunt et al. 2018; Tiedemann & Thottingal 2020).
+MARIAN: Plain = {
+    "units": 512,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "heads": 8,
+    "feed_forward": 2048,
+    "tied": True,
+    "dropout": 0.1,
+    "activation": "swish",
+}
+USUAL: Mapping[str, Plain] = {"lstm": LSTM, "transformer": TRANSFORMER, "marian": MARIAN}
 
 
 def expand(options: Plain, facts: Plain) -> Plain:
@@ -108,7 +120,8 @@ def _check(name: str, value: Any, usual: Any) -> None:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
         wanted = "a share from 0 to below 1"
     else:
-        fits, wanted = value in ATTENTIONS, " or ".join(ATTENTIONS)
+        known = ACTIVATIONS if name == "activation" else ATTENTIONS
+        fits, wanted = value in known, " or ".join(known)
     if not fits:
         raise UserError(f"{name} of a network is {wanted}, not {value!r}")
 

@@ -18,11 +18,16 @@ from shoestring.tasks.translation.examples import TranslationExamples
 AUGMENT: Plain = {
     "bpe_dropout": 0.0,  # share of merges left out, so that words fall into other pieces
     "word_dropout": 0.0,  # share of pieces made unknown
+    "swap": 0.0,  # share of the source's words that change places with the next
+    "back_translate": None,  # a run of the other direction, which writes sources for targets
+    "monolingual": None,  # text of the target language for it; None: the targets of train
+    "synthetic": None,  # key of the pairs that it made
 }
 BATCH = 1024  # target pieces
-RATES = {"lstm": 5e-3, "transformer": 3e-3}
+RATES = {"lstm": 5e-3, "transformer": 3e-3, "marian": 3e-4}
 # The LSTM's dropout from so many epochs on. At 1.6 epochs none beat 0.1 beat 0.2, by 1.5 BLEU each;
 # where the steps lie is a judgement.
+BETA2, CLIP, WARM_UP = 0.98, 1.0, 0.1
 DROPOUT = ((0.0, 0.0), (3.0, 0.1), (20.0, 0.2))
 CORE_RATE = 4500.0  # target pieces a second of a fit on one core; a guess to count epochs by
 LONG_EPOCHS = 10.0  # assumed where only the data were said
@@ -76,4 +81,7 @@ def _filled(recipe: Recipe, *, learning_rate: float, batch_size: int) -> Recipe:
         batch_size=said.batch_size or batch_size,
         label_smoothing=0.1 if said.label_smoothing is None else said.label_smoothing,
         schedule=said.schedule or "one_cycle",
+        warm_up=WARM_UP if said.warm_up is None else said.warm_up,
+        clip=CLIP if said.clip is None else said.clip,
+        beta2=said.beta2 or BETA2,
     )

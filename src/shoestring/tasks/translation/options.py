@@ -8,12 +8,16 @@ from typing import Literal
 from shoestring.core.errors import UserError
 from shoestring.tasks.translation.languages import language, primary
 
+# What `evaluate --shift` spoils sources with, see shift.py.
+SHIFTS = ("typos", "lower case", "upper case", "no punctuation")
+
 
 @dataclass(frozen=True)
 class TranslationOptions:
     source: str | None = None  # language translated from (en); None: as the data say
     target: str | None = None  # language translated into (de); None: as the data say
     pieces: int | None = None  # of the vocabulary, both languages together; None: from the data
+    vocabulary: str | None = None  # of a run, a bundle or hf:NAME; None: learned from the data
     longest_characters: int = 1_000  # of a sentence in train or validation; a longer is left out
     length_ratio: float = 4.0  # longer side over shorter, against the usual in these data; 0: any
     keep_identical: bool = False  # pairs whose source and target are the same
@@ -25,6 +29,7 @@ class TranslationOptions:
     validation_share: float = 0.05  # of train, where no validation split is given; at most 2,000
     test_share: float | None = None  # None: 0.05, at most 2,000, where there are 2,000 pairs
     split_seed: int = 0  # of the splits that are made here; never the training's
+    ship: Literal["auto", "float32", "int8"] = "auto"  # weights of the bundle; auto: the better
 
     def __post_init__(self) -> None:
         for name in ("source", "target"):
@@ -38,6 +43,8 @@ class TranslationOptions:
             )
         if self.pieces is not None and not 300 <= self.pieces <= 64_000:
             raise UserError(f"pieces is a vocabulary of 300 to 64,000, not {self.pieces}")
+        if self.pieces is not None and self.vocabulary is not None:
+            raise UserError("pieces and vocabulary contradict each other; take one of them")
         if self.longest_characters < 1:
             raise UserError(f"longest_characters is a number from 1, not {self.longest_characters}")
         if self.length_ratio != 0 and not self.length_ratio >= 1:

@@ -87,7 +87,7 @@ class TranslationPredictor:
         seconds (B,) of search and pieces (B,) that it wrote."""
         pairs = cast(TranslationExamples, examples)  # a task gets its own back
         count = len(pairs)
-        sources = [self._pieces(text)[:MOST_PIECES] for text in pairs.sources]
+        sources = [self.pieces(text)[:MOST_PIECES] for text in pairs.sources]
         targets = [np.array(self.tokenizer.encode(text), np.int64) for text in pairs.targets]
         targets = [target[:MOST_PIECES] for target in targets]
         texts = [""] * count
@@ -176,7 +176,7 @@ class TranslationPredictor:
             answers.append({"input": line, "translations": [blank]})
             if not line.strip():
                 continue
-            source = self._pieces(line)
+            source = self.pieces(line)
             if len(source) > MOST_PIECES:
                 answers[place] = {
                     "input": name,
@@ -201,7 +201,7 @@ class TranslationPredictor:
         from shoestring.tasks.translation import heatmap  # brings Pillow
 
         lines = [line for line in group if isinstance(line, str) and line.strip()]
-        fitting = (p for p in map(self._pieces, lines) if len(p) <= MOST_PIECES)
+        fitting = (p for p in map(self.pieces, lines) if len(p) <= MOST_PIECES)
         source = next(fitting, None)
         if source is None:
             return False
@@ -230,7 +230,7 @@ class TranslationPredictor:
             changes["beam"] = options.nbest
         return replace(self.search, **changes)
 
-    def _pieces(self, text: str) -> Ids:
+    def pieces(self, text: str) -> Ids:
         return np.array([*self.tokenizer.encode(text), EOS], np.int64)
 
     def _pattern(self, length: int) -> Ids:
@@ -260,6 +260,8 @@ class _Several:
 def _groups(inputs: Any) -> Iterator[list[str | Unreadable]]:
     if isinstance(inputs, str):
         inputs = [inputs]
+    if not isinstance(inputs, Iterable):
+        raise UserError(f"sentences are a list of texts, not {type(inputs).__name__}")
     given = inputs if isinstance(inputs, Lines) else _Several(inputs)
     return given.groups(_WINDOW)
 

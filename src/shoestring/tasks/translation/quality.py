@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from shoestring.core.protocols import Feed, Network, Quality
-from shoestring.tasks.translation.architecture import BEGIN, END
+from shoestring.tasks.translation.architecture import BEGIN, END, PAD
 from shoestring.tasks.translation.feed import TranslationFeed
 from shoestring.tasks.translation.model import Translator
 from shoestring.tasks.translation.scores import corpus_bleu
 
 LOOK_EXAMPLES = 256  # a look at the validation split in the middle of a fit takes these at most
 LOOK_BATCH = 128
+BEYOND = (1.25, 5)  # times the reference, and more pieces: where a look cuts a translation off
 
 
 def looked(network: Network, model: nn.Module, feed: Feed) -> Quality:
@@ -40,18 +41,24 @@ def looked(network: Network, model: nn.Module, feed: Feed) -> Quality:
         logits_NV, labels_N = network.logits(model, pairs, batch.targets)
         loss += float(F.cross_entropy(logits_NV.float(), labels_N, reduction="sum"))
         pieces += batch.size
-        found = greedy(cast(Translator, model), pairs.source_BS, pairs.lengths_B)
+        # Weights that know little hardly ever end a sentence, and a look would take many times
+        # what it takes later on.
+        targets_B = (batch.targets != PAD).sum(1)
+        limits_B = (targets_B * BEYOND[0] + BEYOND[1]).long()
+        found = greedy(cast(Translator, model), pairs.source_BS, pairs.lengths_B, limits_B)
         hypotheses += [tokenizer.decode(row) for row in found]
     references = [examples.targets[i] for i in chosen.tolist()]
     bleu = corpus_bleu(hypotheses, references, feed.facts)
     return Quality(bleu, loss / max(1, pieces), count)
 
 
-def greedy(model: Translator, source_BS: torch.Tensor, lengths_B: torch.Tensor) -> list[list[int]]:
-    """The likeliest piece at each step, without begin and end. Rows that have ended leave once
-    they are half of all."""
+def greedy(
+    model: Translator, source_BS: torch.Tensor, lengths_B: torch.Tensor, limits_B: torch.Tensor
+) -> list[list[int]]:
+    """The likeliest piece at each step, without begin and end, at most `limits_B`. Rows that have
+    ended leave once they are half of all."""
     rows_R = torch.arange(len(source_BS), device=source_BS.device)
-    limit_R = 2 * lengths_B + 10
+    limit_R = limits_B
     piece_R = torch.full_like(rows_R, BEGIN)
     ended_R = torch.zeros_like(rows_R, dtype=torch.bool)
     memory: Any = model.encode(source_BS, lengths_B)  # what the model's own start takes

@@ -1,0 +1,157 @@
+"""settle: what of a translator that was trained is decided by measuring: int8 weights, and how to
+search.
+
+All of it is decided on validation pairs, and within the seconds that are given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from shoestring.core.errors import BundleError
+from shoestring.core.protocols import Examples, Predictor
+from shoestring.core.receipt import Plain
+from shoestring.core.run import Run
+from shoestring.data.names import counted
+from shoestring.tasks.translation.examples import TranslationExamples
+from shoestring.tasks.translation.predict import MOST_PIECES, TranslationPredictor
+from shoestring.tasks.translation.scores import corpus_bleu
+from shoestring.tasks.translation.search import SearchOptions
+
+Opener = Callable[[Run], tuple[Mapping[str, bytes], Predictor]]  # files of a bundle, and opened
+
+MOST_PAIRS = 1_024  # that settings are compared on, evenly spread
+FEWEST_PAIRS = 100  # below it nothing can be told apart, and the usual settings stay
+FIRST_PAIRS = 48  # from which the seconds of all others are told
+PASSES = 10  # over the pairs, of everything that is compared
+WORTH = 0.1  # BLEU by which other settings must be better than the usual ones
+LOST = 0.2  # BLEU that int8 may lose
+FASTER = 1.05  # by how much it must be the faster
+INT8: Plain = {"method": "dynamic"}
+COVERAGES = (0.0, 0.1, 0.3)  # beside the usual one
+LENGTH_PENALTIES = (0.6, 1.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Translations of the chosen pairs."""
+
+    bleu: float
+    sentences_per_second: float
+
+
+class Pairs:
+    """Some pairs of a split, and how well and fast they are translated."""
+
+    def __init__(self, predictor: TranslationPredictor, examples: TranslationExamples) -> None:
+        self._examples, self._facts = examples, predictor.facts
+        self.chosen: list[int] = []
+
+    def choose(self, count: int) -> None:
+        places = np.linspace(0, len(self._examples) - 1, min(count, len(self._examples)))
+        self.chosen = np.unique(places.astype(np.int64)).tolist()
+
+    def tried(self, predictor: TranslationPredictor, options: SearchOptions) -> Tried:
+        """The chosen pairs translated."""
+        sources = [predictor.pieces(self._examples.sources[i])[:MOST_PIECES] for i in self.chosen]
+        began = time.perf_counter()
+        found = predictor.translations(sources, options, scores=False)
+        seconds = time.perf_counter() - began
+        texts = [predictor.tokenizer.decode(best.pieces) for (best, *_) in found]
+        references = [self._examples.targets[i] for i in self.chosen]
+        bleu = corpus_bleu(texts, references, self._facts)
+        return Tried(bleu, len(texts) / max(seconds, 1e-9))
+
+
+def settled(run: Run, examples: Examples, opened: Opener, seconds: float) -> tuple[Run, str]:
+    """The run with what ships decided, and a sentence on why. `ship` of its options decides for or
+    against int8 where it is not "auto"."""
+    asked = run.recipe.options.get("ship", "auto")
+    end = time.perf_counter() + seconds
+    if asked == "int8":
+        run = replace(run, quantization=INT8)
+    files, predictor = opened(run)
+    assert isinstance(predictor, TranslationPredictor)
+    pairs = Pairs(predictor, cast(TranslationExamples, examples))
+    pairs.choose(FIRST_PAIRS)
+    first = pairs.tried(predictor, predictor.search)
+    left = max(0.0, end - time.perf_counter())
+    count = min(MOST_PAIRS, int(left * first.sentences_per_second / PASSES))
+    if count < min(FEWEST_PAIRS, len(examples)):
+        return run, "too few seconds to measure int8 and search settings: the usual ones ship"
+    pairs.choose(count)
+    best = pairs.tried(predictor, predictor.search)
+    said: list[str] = []
+    if asked == "auto":
+        run, predictor, best, why = _lighter(run, files, predictor, pairs, best, opened)
+        said.append(why)
+    run, why = _search(run, predictor, pairs, best, end)
+    said.append(why)
+    return run, f"on {counted(len(pairs.chosen), 'validation pair')}: {'; '.join(said)}"
+
+
+def _lighter(
+    run: Run,
+    files: Mapping[str, bytes],
+    predictor: TranslationPredictor,
+    pairs: Pairs,
+    whole: Tried,
+    opened: Opener,
+) -> tuple[Run, TranslationPredictor, Tried, str]:
+    """int8 where it is smaller, faster and as good here."""
+    lighter = replace(run, quantization=INT8)
+    try:
+        light_files, light = opened(lighter)
+    except BundleError as error:  # a runtime without its operators
+        return run, predictor, whole, f"float32 ships, for int8 cannot be run here: {error}"
+    assert isinstance(light, TranslationPredictor)
+    found = pairs.tried(light, light.search)
+    told = (
+        f"int8 takes {_megabytes(light_files)} instead of {_megabytes(files)} and translates "
+        f"{found.sentences_per_second:,.0f} sentences a second instead of "
+        f"{whole.sentences_per_second:,.0f}, at {found.bleu:.2f} BLEU instead of {whole.bleu:.2f}"
+    )
+    faster = found.sentences_per_second >= FASTER * whole.sentences_per_second
+    if faster and found.bleu >= whole.bleu - LOST and _size(light_files) < _size(files):
+        return lighter, light, found, f"{told}, and ships"
+    return run, predictor, whole, f"{told}: float32 ships"
+
+
+def _search(
+    run: Run, predictor: TranslationPredictor, pairs: Pairs, usual: Tried, end: float
+) -> tuple[Run, str]:
+    """The coverage penalty, then the length penalty, of the best translations."""
+    options, best = predictor.search, usual
+    for name, values in (("coverage", COVERAGES), ("length_penalty", LENGTH_PENALTIES)):
+        for value in values:
+            change: dict[str, Any] = {name: value}
+            other = replace(options, **change)
+            if time.perf_counter() + len(pairs.chosen) / best.sentences_per_second > end:
+                break
+            found = pairs.tried(predictor, other)
+            if found.bleu > best.bleu:
+                options, best = other, found
+    changed = {
+        name: getattr(options, name)
+        for name in ("coverage", "length_penalty")
+        if getattr(options, name) != getattr(predictor.search, name)
+    }
+    if not changed or best.bleu < usual.bleu + WORTH:
+        return run, "no other search settings were better"
+    search = {**(run.facts.get("search") or {}), **changed}
+    said = " and ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changed.items())
+    why = f"{said} gave {best.bleu:.2f} BLEU, the usual search {usual.bleu:.2f}"
+    return replace(run, facts={**run.facts, "search": search}), why
+
+
+def _size(files: Mapping[str, bytes]) -> int:
+    return sum(map(len, files.values()))
+
+
+def _megabytes(files: Mapping[str, bytes]) -> str:
+    return f"{_size(files) / 1e6:.1f} MB"

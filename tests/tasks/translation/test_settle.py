@@ -1,0 +1,118 @@
+"""What ships is decided by measuring on validation: int8, coverage and length penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoestring.core.errors import BundleError
+from shoestring.core.protocols import Predictor
+from shoestring.core.run import Recipe, Run
+from shoestring.tasks.translation import graph, settle
+from shoestring.tasks.translation.predict import TranslationPredictor
+from shoestring.tasks.translation.search import SearchOptions
+from shoestring.tasks.translation.settle import Pairs, Tried, settled
+from tests.tasks.translation.shipping import FACTS, TOKENIZER, examples, model, sessions
+
+Measured = Callable[[bool, SearchOptions], Tried]
+
+
+def a_run(**options: Any) -> Run:
+    recipe = Recipe("translation", "words.tsv", options=options)
+    return Run(Path("unused"), "translation", recipe, facts=FACTS)
+
+
+def opened(run: Run) -> tuple[Mapping[str, bytes], Predictor]:
+    files = graph.graphs(model(), bool(run.quantization))
+    found = {**sessions(files), "tokenizer.model": TOKENIZER.model}
+    return files, TranslationPredictor({"task": run.task, "facts": run.facts}, found)
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, figures: Measured) -> None:
+    """Figures of our own in the place of the clock's and the translations'."""
+
+    def tried(_: Pairs, predictor: TranslationPredictor, options: SearchOptions) -> Tried:
+        return figures(predictor.steps.int8, options)
+
+    monkeypatch.setattr(Pairs, "tried", tried)
+    monkeypatch.setattr(settle, "FEWEST_PAIRS", 10)
+
+
+def test_int8_ships_where_it_is_faster_and_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch, lambda int8, _: Tried(29.9 if int8 else 30.0, 400.0 if int8 else 200.0))
+    run, why = settled(a_run(), examples(), opened, 60.0)
+    assert run.quantization == {"method": "dynamic"}
+    assert "400 sentences a second instead of 200, at 29.90 BLEU instead of 30.00" in why
+    assert "and ships; no other search settings were better" in why
+
+
+@pytest.mark.parametrize(("bleu", "speed"), [(29.7, 400.0), (30.5, 190.0), (30.0, 205.0)])
+def test_float32_ships_where_int8_loses_or_is_no_faster(
+    bleu: float, speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, lambda int8, _: Tried(bleu, speed) if int8 else Tried(30.0, 200.0))
+    run, why = settled(a_run(), examples(), opened, 60.0)
+    assert run.quantization == {}
+    assert "float32 ships" in why
+
+
+@pytest.mark.parametrize(("ship", "method"), [("int8", {"method": "dynamic"}), ("float32", {})])
+def test_what_was_asked_for_ships(
+    ship: str, method: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, lambda int8, _: Tried(10.0 if int8 else 30.0, 200.0))
+    run, why = settled(a_run(ship=ship), examples(), opened, 60.0)
+    assert run.quantization == method
+    assert "MB" not in why
+
+
+def test_a_runtime_without_int8_ships_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch, lambda int8, _: Tried(30.0, 200.0))
+
+    def without(run: Run) -> tuple[Mapping[str, bytes], Predictor]:
+        if run.quantization:
+            raise BundleError("no such operator here")
+        return opened(run)
+
+    run, why = settled(a_run(), examples(), without, 60.0)
+    assert run.quantization == {}
+    assert "int8 cannot be run here: no such operator here" in why
+
+
+def test_search_settings_are_those_that_translate_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures(int8: bool, options: SearchOptions) -> Tried:
+        return Tried(30.0 - options.coverage + options.length_penalty / 2, 200.0)
+
+    measured(monkeypatch, figures)
+    run, why = settled(a_run(ship="float32"), examples(), opened, 60.0)
+    assert run.facts["search"] == {**FACTS["search"], "coverage": 0.0, "length_penalty": 2.0}
+    assert "coverage 0 and length penalty 2 gave 31.00 BLEU, the usual search 30.30" in why
+
+
+def test_a_hair_is_not_enough_to_leave_the_usual_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch, lambda _, options: Tried(30.0 - options.coverage / 4, 200.0))
+    run, why = settled(a_run(ship="float32"), examples(), opened, 60.0)
+    assert run.facts == FACTS
+    assert "no other search settings were better" in why
+
+
+def test_without_seconds_the_usual_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch, lambda *_: Tried(30.0, 2.0))
+    run, why = settled(a_run(), examples(), opened, 0.0)
+    assert run == a_run()
+    assert why.startswith("too few seconds to measure int8")
+
+
+def test_the_pairs_are_translated_and_timed() -> None:
+    _, predictor = opened(a_run())
+    assert isinstance(predictor, TranslationPredictor)
+    pairs = Pairs(predictor, examples())
+    pairs.choose(20)
+    found = pairs.tried(predictor, replace(predictor.search, beam=1))
+    assert 0 <= found.bleu <= 100
+    assert found.sentences_per_second > 0
+    assert len(pairs.chosen) == 20
