@@ -18,8 +18,8 @@ from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Look
 from shoestring.core.plain import to_plain
-from shoestring.core.protocols import Hook, Technique
 from shoestring.core.run import Recipe, Run
+from shoestring.core.techniques import Hook, Technique
 from shoestring.engine import store
 from shoestring.engine.apply import apply
 from shoestring.engine.interrupt import Interrupt

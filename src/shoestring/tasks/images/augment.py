@@ -1,36 +1,56 @@
-"""augment: label-keeping changes of pictures, batched, with parameters drawn per picture.
+"""augment: changes of pictures for training, batched, with parameters drawn for each picture.
 
-Shapes: B pictures, H height, W width, C channels, uint8.
+Shapes: B pictures, H height, W width, C channels, P pixels, uint8.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from shoestring.core.protocols import Batch, Draws
+from shoestring.tasks.images import mixing, policies, warp
+
+_GREY = 128  # what is erased
 
 
 def augment(batch: Batch, draws: Draws, options: Mapping[str, Any]) -> Batch:
-    """A batch with its pictures changed; (B, H, W, C) uint8 in, uint8 or float out."""
+    """A batch with its pictures changed; (B, H, W, C) uint8 in, uint8 or float out.
+
+    Mixing comes first, on the pictures as they are, so that all that follows is done once; all
+    that moves pixels is one look-up.
+    """
+    assert options["flip"] != "auto", "decided when the recipe is completed"
+    if options["mixup"] or options["cutmix"]:
+        batch = mixing.mixed(batch, draws, options["mixup"], options["cutmix"])
     x_BHWC: torch.Tensor = batch.inputs
     side = min(x_BHWC.shape[1:3])
+    matrices = []
+    if options["policy"]:
+        strength = 1.0 if options["strength"] is None else options["strength"]
+        drawn = policies.drawn(options["policy"], draws, options["operations"], strength)
+        x_BHWC = policies.toned(x_BHWC, drawn)
+        matrices.append(policies.moved(drawn))
     if options["rotation"] or options["scale"] or options["shear"]:
-        x_BHWC = _affine(x_BHWC, draws, options)
+        matrices.append(warp.drawn(draws, options))
     elif options["shift"]:
         x_BHWC = _shifted(x_BHWC, draws, max(1, round(options["shift"] * side)))
-    if options["flip"]:
-        chosen = draws.uniform(1)[:, 0] < 0.5
-        x_BHWC = torch.where(chosen[:, None, None, None], x_BHWC.flip(2), x_BHWC)
+    if options["flip"] == "yes":
+        chosen_B = draws.uniform(1)[:, 0] < 0.5
+        if matrices:
+            matrices[-1] = warp.mirrored(matrices[-1], chosen_B)
+        else:
+            x_BHWC = _flipped(x_BHWC, chosen_B)
+    if matrices:
+        x_BHWC = warp.warped(x_BHWC, warp.composed(matrices))
     if options["color"]:
         x_BHWC = _colored(x_BHWC, draws, options["color"])
     if options["erase"]:
-        x_BHWC = _erased(x_BHWC, draws, max(1, round(options["erase"] * side)))
+        x_BHWC = x_BHWC.clone() if x_BHWC is batch.inputs else x_BHWC
+        _erase(x_BHWC, draws, max(1, round(options["erase"] * side)))
     return replace(batch, inputs=x_BHWC)
 
 
@@ -52,49 +72,40 @@ def _shifted(x_BHWC: torch.Tensor, draws: Draws, most: int) -> torch.Tensor:
     return moved.view(batch, height, width, channels)
 
 
-def _affine(x_BHWC: torch.Tensor, draws: Draws, options: Mapping[str, Any]) -> torch.Tensor:
-    """Rotation, scale, shear and shift in one bilinear look-up; the border is repeated.
-
-    The grid is one broadcast sum: F.affine_grid takes five times as long as the look-up itself.
-    """
-    batch, height, width, _ = x_BHWC.shape
-    u_6B = (draws.uniform(6) * 2 - 1).T
-    angle = u_6B[0] * math.radians(options["rotation"])
-    most = math.log1p(options["scale"])
-    zoom, stretch = torch.exp(u_6B[1] * most), torch.exp(u_6B[2] * most / 2)
-    shear = u_6B[3] * options["shear"]
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    across = torch.stack([zoom * stretch * cos, zoom * sin], 1)
-    down = torch.stack([zoom * (shear * cos - sin), zoom / stretch * (cos + shear * sin)], 1)
-    shift_B112 = u_6B[4:].T.reshape(batch, 1, 1, 2) * (2 * options["shift"])
-    device = x_BHWC.device
-    columns = ((torch.arange(width, device=device) + 0.5) * (2 / width) - 1).view(1, 1, width, 1)
-    rows = ((torch.arange(height, device=device) + 0.5) * (2 / height) - 1).view(1, height, 1, 1)
-    down_BH12 = rows * down.view(batch, 1, 1, 2) + shift_B112
-    grid_BHW2 = columns * across.view(batch, 1, 1, 2) + down_BH12
-    x_BCHW = x_BHWC.permute(0, 3, 1, 2).float()
-    moved = F.grid_sample(x_BCHW, grid_BHW2, padding_mode="border", align_corners=False)
-    return moved.permute(0, 2, 3, 1)
+def _flipped(x_BHWC: torch.Tensor, chosen_B: torch.Tensor) -> torch.Tensor:
+    """Left and right exchanged where chosen."""
+    width = x_BHWC.shape[2]
+    places_W = torch.arange(width, device=x_BHWC.device)
+    places_BW = torch.where(chosen_B[:, None], width - 1 - places_W, places_W)
+    which_B1 = torch.arange(len(x_BHWC), device=x_BHWC.device)[:, None]
+    return x_BHWC.transpose(1, 2)[which_B1, places_BW].transpose(1, 2)
 
 
 def _colored(x_BHWC: torch.Tensor, draws: Draws, strength: float) -> torch.Tensor:
-    """Brightness, contrast and saturation, each by a factor of 1 +- strength."""
-    x = x_BHWC.float()
-    factors = 1 + (draws.uniform(3) * 2 - 1)[:, :, None, None, None] * strength
-    mean = x.mean((1, 2, 3), keepdim=True)
-    x = (x - mean) * factors[:, 0] + mean * factors[:, 1]
-    if x.shape[3] == 3:
-        grey = x.mean(3, keepdim=True)
-        x = (x - grey) * factors[:, 2] + grey
-    return x.clamp(0, 255)
+    """Brightness, contrast and saturation, each by a factor of 1 +- strength: one product of each
+    pixel with a small matrix."""
+    batch, height, width, channels = x_BHWC.shape
+    x_BHWC = x_BHWC.float()
+    factors_3B11 = (1 + (draws.uniform(3) * 2 - 1) * strength).T[:, :, None, None]
+    contrast, brightness, saturation = factors_3B11
+    if channels == 1:
+        saturation = torch.ones_like(saturation)
+    own = torch.eye(channels, device=x_BHWC.device)
+    matrix_BCC = contrast * (saturation * own + (1 - saturation) / channels)
+    mean_B11 = x_BHWC.mean((1, 2, 3)).view(-1, 1, 1)
+    offset_B11 = mean_B11 * (brightness - contrast)
+    # (B, C, HW) lies that way after a look-up, and transposed before one: a product takes both.
+    flat_BCP = x_BHWC.permute(0, 3, 1, 2).flatten(2)
+    found_BCP = torch.baddbmm(offset_B11, matrix_BCC, flat_BCP).clamp_(0, 255)
+    return found_BCP.view(batch, channels, height, width).permute(0, 2, 3, 1)
 
 
-def _erased(x_BHWC: torch.Tensor, draws: Draws, side: int) -> torch.Tensor:
-    """A square of grey at a random place (DeVries & Taylor 2017, "Cutout")."""
+def _erase(x_BHWC: torch.Tensor, draws: Draws, side: int) -> None:
+    """Puts a square of grey at a random place (DeVries & Taylor 2017, "Cutout"). In place: fresh
+    memory of this size takes longer than the filling."""
     height, width = x_BHWC.shape[1:3]
-    centre = draws.uniform(2)
-    rows = torch.arange(height, device=x_BHWC.device)[None] - (centre[:, :1] * height).floor()
-    columns = torch.arange(width, device=x_BHWC.device)[None] - (centre[:, 1:] * width).floor()
-    inside = (rows.abs() * 2 < side)[:, :, None] & (columns.abs() * 2 < side)[:, None, :]
-    grey = torch.tensor(128, dtype=x_BHWC.dtype, device=x_BHWC.device)
-    return torch.where(inside[..., None], grey, x_BHWC)
+    centre_B2 = draws.uniform(2)
+    rows = torch.arange(height, device=x_BHWC.device) - (centre_B2[:, :1] * height).floor()
+    columns = torch.arange(width, device=x_BHWC.device) - (centre_B2[:, 1:] * width).floor()
+    inside_BHW = (rows.abs() * 2 < side)[:, :, None] & (columns.abs() * 2 < side)[:, None, :]
+    x_BHWC.masked_fill_(inside_BHW[..., None], _GREY)

@@ -1,6 +1,6 @@
 """augment: changes of a training batch of sentences that keep their meaning.
 
-Shapes: B sentences, S source positions, T target positions, W draws a sentence.
+Shapes: B sentences, S source positions, T target positions, W words.
 """
 
 from __future__ import annotations
@@ -13,20 +13,25 @@ import torch
 
 from shoestring.core.protocols import Batch, Draws
 from shoestring.tasks.translation.architecture import BEGIN, END, PAD, UNKNOWN
-from shoestring.tasks.translation.feed import Pairs
+from shoestring.tasks.translation.feed import WORDS, Pairs, by_side
 
 # Draws a sentence, whatever the batch's width: or an example's numbers would hang on its batch.
-WORDS = 64  # a longer sentence takes the same draws again
-POSITIONS = 256
+POSITIONS = 256  # a longer sentence takes the same draws again
+MOVED = 1.5  # places: past the next word, and not past the one after it
 
 
 def augment(batch: Batch, draws: Draws, options: Mapping[str, Any]) -> Batch:
-    """A batch encoded anew with BPE-dropout, then with single pieces unknown."""
+    """A batch encoded anew with BPE-dropout, then with words of the source that changed places,
+    then with single pieces unknown."""
     if options["bpe_dropout"]:
         feed = cast(Pairs, batch.inputs).feed
         assert feed is not None
-        drawn_B2W = draws.uniform(2 * WORDS).cpu().numpy().reshape(-1, 2, WORDS)
-        batch = feed.segmented(batch.ids, options["bpe_dropout"], drawn_B2W)
+        # The first numbers drawn: the feed made its batches of the lengths that come of them.
+        batch = feed.segmented(batch.ids, options["bpe_dropout"], by_side(draws))
+    if options["swap"]:
+        pairs = cast(Pairs, batch.inputs)
+        source_BS = swapped(pairs, draws, options["swap"])
+        batch = replace(batch, inputs=replace(pairs, source_BS=source_BS))
     if options["word_dropout"]:
         pairs = cast(Pairs, batch.inputs)
         share = options["word_dropout"]
@@ -36,6 +41,22 @@ def augment(batch: Batch, draws: Draws, options: Mapping[str, Any]) -> Batch:
             batch, inputs=replace(pairs, source_BS=source_BS, target_in_BT=target_in_BT)
         )
     return batch
+
+
+def swapped(pairs: Pairs, draws: Draws, share: float) -> torch.Tensor:
+    """(B, S) the source with a share of its words behind the word that followed them, as in the
+    noise of Lample et al. 2018, "Unsupervised machine translation using monolingual corpora
+    only". A word is what a space stands before; its pieces stay together."""
+    assert pairs.feed is not None
+    tokenizer, source_BS = pairs.feed.examples.tokenizer, pairs.source_BS
+    assert tokenizer is not None
+    begins_V = torch.from_numpy(tokenizer.begins_word).to(source_BS.device)
+    word_BS = begins_V[source_BS].cumsum(1)
+    moved_BW = draws.uniform(WORDS) < share
+    place_BS = word_BS + MOVED * moved_BW.gather(1, word_BS % WORDS)
+    last_BS = (source_BS == END) | (source_BS == PAD)
+    place_BS = place_BS.masked_fill(last_BS, float("inf"))
+    return source_BS.gather(1, place_BS.argsort(dim=1, stable=True))
 
 
 def _unknown(pieces_BS: torch.Tensor, draws: Draws, share: float) -> torch.Tensor:

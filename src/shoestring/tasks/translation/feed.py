@@ -5,21 +5,27 @@ Shapes: B sentences, S source positions, T target positions, W draws a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shoestring.core.protocols import Batch
+from shoestring.core.protocols import Batch, Draws
 from shoestring.core.receipt import Plain
+from shoestring.tasks.translation import synthetic
 from shoestring.tasks.translation.architecture import BEGIN, END, PAD
 from shoestring.tasks.translation.examples import Texts, TranslationExamples
 from shoestring.tasks.translation.ragged import Ragged
 from shoestring.tasks.translation.tokenizer import WordTable
 
 CHUNK_BATCHES = 200  # sorted by length together: fewer mix better, more need less padding
+WORDS = 64  # draws a sentence and side; a longer sentence takes the same ones again
+_DRAWN_TOGETHER = 4_096  # sentences
+
+Drawing = Callable[[int, int, torch.Tensor], Draws]  # of seed, epoch and examples
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,17 @@ class Pairs:
 class TranslationFeed:
     """A split as the loop takes it."""
 
-    def __init__(self, examples: TranslationExamples, facts: Plain, device: str) -> None:
+    def __init__(
+        self,
+        examples: TranslationExamples,
+        facts: Plain,
+        device: str,
+        dropout: float = 0.0,
+        draws: Drawing | None = None,
+    ) -> None:
         self.examples, self.facts, self.device = examples, facts, device
+        # What `augment` will do to the batches: they are made of the lengths that come of it.
+        self._dropout, self._draws = dropout, draws
         self.padding = 0.0  # share of positions that are padding, in the order made last
         # With the end; in memory, or every batch would look them up on disk.
         self._source_B = examples.source_pieces.lengths + 1
@@ -46,35 +61,46 @@ class TranslationFeed:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def augmented(self, options: Mapping[str, Any], draws: Drawing) -> TranslationFeed:
+        """The same pairs, and those that were made beside them, in batches for these options."""
+        examples = self.examples
+        if options["synthetic"]:
+            examples = synthetic.joined(examples, options["synthetic"])
+        dropout = options["bpe_dropout"]
+        return TranslationFeed(examples, self.facts, self.device, dropout, draws)
+
     def order(self, batch_size: int, seed: int, epoch: int) -> Sequence[torch.Tensor]:
         """Batches of about `batch_size` target pieces, each of sentences of like length: the
         sentences are shuffled, cut into chunks of many batches, sorted within each, and cut where
         the pieces add up, so that no batch is much smaller than others. The batches are shuffled
         again."""
+        lengths = self._lengths(seed, epoch)
         generator = np.random.Generator(np.random.Philox(key=[seed & (2**63 - 1), epoch]))
         order_B = generator.permutation(len(self))
-        total = int(self._target_B.sum())
+        total = int(lengths[1].sum())
         chunks = max(1, round(total / (batch_size * CHUNK_BATCHES)))
         batches: list[NDArray[np.int64]] = []
         for chunk in np.array_split(order_B, chunks):
-            by_length = np.lexsort((self._source_B[chunk], self._target_B[chunk]))
-            batches += self._cut(chunk[by_length], batch_size)
-        self.padding = self._padding(batches)
+            by_length = chunk[np.lexsort((lengths[0][chunk], lengths[1][chunk]))]
+            batches += _cut(by_length, lengths[1][by_length], batch_size)
+        room = sum(len(ids) * int(side[ids].max()) for ids in batches for side in lengths)
+        self.padding = 1 - sum(int(side.sum()) for side in lengths) / max(1, room)
         shuffled = generator.permutation(len(batches))
         return [torch.from_numpy(batches[i]) for i in shuffled]
 
-    def _cut(self, ids: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-        """As many batches as fit, of about equal numbers of target pieces."""
-        ends = np.cumsum(self._target_B[ids])
-        total = int(ends[-1]) if len(ends) else 0
-        count = max(1, round(total / batch_size))
-        which = (ends - 1) * count // max(1, total)
-        return [part for part in np.split(ids, np.flatnonzero(np.diff(which)) + 1) if len(part)]
-
-    def _padding(self, batches: Sequence[NDArray[np.int64]]) -> float:
-        lengths = (self._source_B, self._target_B)
-        room = sum(len(ids) * int(side[ids].max()) for ids in batches for side in lengths)
-        return 1 - sum(int(side.sum()) for side in lengths) / max(1, room)
+    def _lengths(self, seed: int, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(B,) pieces of each source and target in an epoch, with the end. Under BPE-dropout they
+        are drawn anew for each; batches sorted by the undropped ones were a third padding."""
+        if not self._dropout or self._draws is None:
+            return self._source_B, self._target_B
+        lengths = np.empty((2, len(self)), np.int64)
+        tables = self._drawn(self._dropout)
+        for first in range(0, len(self), _DRAWN_TOGETHER):
+            at = np.arange(first, min(first + _DRAWN_TOGETHER, len(self)))
+            drawn = by_side(self._draws(seed, epoch, torch.from_numpy(at)))
+            for side, table in enumerate(tables):
+                lengths[side, at] = table.lengths(at, drawn[:, side]) + 1
+        return lengths[0], lengths[1]
 
     def batch(self, ids: torch.Tensor) -> Batch:
         at = ids.numpy().astype(np.int64)
@@ -83,6 +109,14 @@ class TranslationFeed:
 
     def segmented(self, ids: torch.Tensor, dropout: float, draws_B2W: NDArray[np.float32]) -> Batch:
         """The sentences in pieces drawn anew with BPE-dropout (Provilkov et al. 2020)."""
+        at = ids.cpu().numpy().astype(np.int64)
+        source, target = self._drawn(dropout)
+        return self.padded(
+            ids, source.batch(at, draws_B2W[:, 0]), target.batch(at, draws_B2W[:, 1])
+        )
+
+    def _drawn(self, dropout: float) -> tuple[WordTable, WordTable]:
+        """The words of both sides in the ways that dropout segments them."""
         if dropout not in self._tables:
             tokenizer = self.examples.tokenizer
             assert tokenizer is not None
@@ -92,11 +126,7 @@ class TranslationFeed:
                 WordTable(tokenizer, texts[0], dropout, seed=0),
                 WordTable(tokenizer, texts[1], dropout, seed=1),
             )
-        at = ids.cpu().numpy().astype(np.int64)
-        source, target = self._tables[dropout]
-        return self.padded(
-            ids, source.batch(at, draws_B2W[:, 0]), target.batch(at, draws_B2W[:, 1])
-        )
+        return self._tables[dropout]
 
     def padded(self, ids: torch.Tensor, source: Ragged, target: Ragged) -> Batch:
         """The batch of these pieces, which have no begin and no end yet."""
@@ -112,6 +142,24 @@ class TranslationFeed:
 
     def prepare(self, inputs: Pairs) -> Pairs:
         return inputs
+
+
+def by_side(draws: Draws) -> NDArray[np.float32]:
+    """(B, 2, WORDS) the numbers that BPE-dropout takes, for source and target."""
+    drawn_B2W: NDArray[np.float32] = draws.uniform(2 * WORDS).cpu().numpy().reshape(-1, 2, WORDS)
+    return drawn_B2W
+
+
+def _cut(
+    ids: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int
+) -> list[NDArray[np.int64]]:
+    """Sentences of these target lengths in as many batches as fit, of about equal numbers of
+    target pieces."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    count = max(1, round(total / batch_size))
+    which = (ends - 1) * count // max(1, total)
+    return [part for part in np.split(ids, np.flatnonzero(np.diff(which)) + 1) if len(part)]
 
 
 def padded(rows: Ragged, *, begin: bool = False, end: bool = False) -> torch.Tensor:

@@ -1,0 +1,102 @@
+"""Averages of weights: moving and plain, when they are taken, and with which statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring import plugins
+from shoestring.core.budget import Budget
+from shoestring.core.errors import UserError
+from shoestring.core.run import Recipe, Run
+from shoestring.techniques.average import Average
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_npz(tmp_path_factory.mktemp("data") / "bars.npz")
+
+
+def walked(technique: Average, values: list[float], start: float = 0.0) -> Any:
+    """What a single weight averages to that takes these values over a fit."""
+    model, state = nn.Linear(1, 1, bias=False), dict[str, Any]()
+    for step, value in enumerate(values):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        state["progress"] = start + (1 - start) * step / len(values)
+        technique.after_step(model, 0.1, state)
+    found = technique.evaluation_weights(model, state)
+    return None if found is None else float(found["weight"])
+
+
+def test_swa_is_the_plain_mean_of_the_last_part() -> None:
+    swa = Average(kind="swa", every=1, start=0.5)
+    assert walked(swa, [9.0, 9.0, 1.0, 2.0]) == pytest.approx(1.5)
+    assert walked(swa, [9.0] * 50 + [float(i) for i in range(50)]) == pytest.approx(24.5)
+
+
+def test_before_its_part_swa_has_no_opinion() -> None:
+    swa = Average(kind="swa", every=1, start=0.9)
+    model = nn.Linear(1, 1)
+    state: dict[str, Any] = {"progress": 0.5}
+    swa.after_step(model, 0.1, state)
+    assert swa.evaluation_weights(model, state) is None
+
+
+def test_ema_forgets() -> None:
+    ema = Average(decay=0.5, every=1)
+    assert walked(ema, [100.0, *[1.0] * 40]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_rate_of_swa_climbs_falls_and_stays() -> None:
+    swa = Average(kind="swa", start=0.6, rate=0.25)
+    assert swa.learning_rate(0.0) == pytest.approx(0.05)
+    assert swa.learning_rate(0.2) == 1.0
+    assert swa.learning_rate(0.4) == pytest.approx(0.625)
+    assert [swa.learning_rate(p) for p in (0.6, 0.8, 1.0)] == pytest.approx([0.25] * 3)
+    assert Average().learning_rate(0.7) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("kind=sma", "kind is one of ema, swa"),
+        ("decay=1", "decay lies between 0 and 1"),
+        ("start=0.9", "start and rate are of kind=swa"),
+        ("kind=swa,start=0.1", "start lies between 0.2 and 1"),
+        ("kind=swa,decay=0.5", "decay is of kind=ema"),
+        ("refresh=-1", "refresh is a number of batches from 0"),
+    ],
+)
+def test_values_that_are_none_are_refused(words: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        plugins.technique(f"average:{words}")
+
+
+@pytest.mark.parametrize("words", ["average:decay=0.9,every=2", "average:kind=swa,every=2"])
+def test_what_ships_has_statistics_of_its_own_weights(
+    tmp_path: Path, source: Path, words: str
+) -> None:
+    run, dataset = tiny.prepared(tmp_path / "a", source, steps=60, evaluate_every=60)
+    run = plugins.technique(words).apply(run, Budget())
+    done, weights = tiny.fitted(run, dataset)
+    assert done.curve[-1]["quality"] > 0.8
+    run, _ = tiny.prepared(tmp_path / "b", source, steps=60, evaluate_every=60)
+    run = plugins.technique(f"{words},refresh=0").apply(run, Budget())
+    _, averaged = tiny.fitted(run, dataset)
+    means = [name for name in weights if name.endswith("running_mean")]
+    assert means
+    assert any(not torch.equal(weights[n], averaged[n]) for n in means)
+    plain = [n for n in weights if "running" not in n and "num_batches" not in n]
+    assert all(torch.equal(weights[n], averaged[n]) for n in plain)
+
+
+def test_swa_takes_the_schedule_over() -> None:
+    run = Run(Path("run"), "images", Recipe("images", "photos", schedule="cosine"))
+    assert Average(kind="swa").apply(run, Budget()).recipe.schedule == "constant"
+    assert Average().apply(run, Budget()).recipe.schedule == "cosine"
