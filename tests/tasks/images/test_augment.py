@@ -55,7 +55,7 @@ def test_a_shift_moves_by_whole_pixels_and_repeats_the_border(channels: int) -> 
 
 def test_a_flip_mirrors_about_half_of_them() -> None:
     batch = a_batch(400)
-    flipped = changed(batch, flip=True)
+    flipped = changed(batch, flip="yes")
     mirrored = (flipped == batch.inputs.flip(2)).flatten(1).all(1)
     same = (flipped == batch.inputs).flatten(1).all(1)
     assert bool((mirrored | same).all())
@@ -95,7 +95,46 @@ def test_erasing_sets_a_square_to_grey() -> None:
 
 def test_a_picture_is_changed_alike_in_any_batch() -> None:
     batch = a_batch(16)
-    everything = {"shift": 0.1, "rotation": 9.0, "color": 0.2, "erase": 0.2, "flip": True}
+    everything: dict[str, Any] = {
+        "shift": 0.1,
+        "rotation": 9.0,
+        "color": 0.2,
+        "erase": 0.2,
+        "flip": "yes",
+    }
     whole = changed(batch, **everything)
     part = Batch(batch.inputs[4:7], batch.targets[4:7], batch.ids[4:7], 3)
     assert torch.allclose(changed(part, **everything), whole[4:7], atol=1e-4)
+
+
+def test_a_flip_among_moves_is_part_of_their_look_up() -> None:
+    batch = a_batch(60)
+    moved = changed(batch, shear=1e-7, flip="yes")
+    before = batch.inputs.float()
+    mirrored = (moved - before.flip(2)).abs().flatten(1).amax(1) < 0.01
+    same = (moved - before).abs().flatten(1).amax(1) < 0.01
+    assert bool((mirrored ^ same).all())
+    assert 15 < int(mirrored.sum()) < 45
+
+
+def test_a_flip_that_is_not_asked_for_does_not_happen() -> None:
+    batch = a_batch()
+    assert torch.equal(changed(batch, flip="no"), batch.inputs)
+
+
+@pytest.mark.parametrize("policy", ["rand", "trivial"])
+def test_a_policy_goes_together_with_ranges(policy: str) -> None:
+    batch = a_batch(64, side=17)
+    moved = changed(batch, policy=policy, rotation=10.0, color=0.2, flip="yes")
+    assert float(moved.min()) >= 0
+    assert float(moved.max()) <= 255
+    part = Batch(batch.inputs[7:9], batch.targets[7:9], batch.ids[7:9], 2)
+    again = changed(part, policy=policy, rotation=10.0, color=0.2, flip="yes")
+    assert torch.allclose(again, moved[7:9], atol=1e-3)
+
+
+def test_a_batch_is_left_as_it_was() -> None:
+    batch = a_batch()
+    before = batch.inputs.clone()
+    changed(batch, policy="rand", operations=3, erase=0.3, flip="yes")
+    assert torch.equal(batch.inputs, before)

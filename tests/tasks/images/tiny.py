@@ -11,7 +11,11 @@ from PIL import Image
 from shoestring.core.protocols import Batch
 from tests import tiny
 
-NETWORKS: dict[str, dict[str, Any]] = {"compact": {"width": 4, "dropout": 0.2}, "classic": {}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "compact": {"width": 4, "dropout": 0.2},
+    "classic": {},
+    "efficientnet_lite0": {"side": 32},
+}
 RECIPE: dict[str, Any] = {
     "network": {"kind": "compact", "width": 4},
     "learning_rate": 0.02,

@@ -20,6 +20,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "heads": 2,
         "feed_forward": 64,
     },
+    "marian": {
+        "units": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "heads": 2,
+        "feed_forward": 64,
+    },
 }
 RECIPE: dict[str, Any] = {
     "network": {"kind": "lstm", "embedding": 24, "encoder_units": 16, "decoder_units": 32},

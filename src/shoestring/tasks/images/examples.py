@@ -6,7 +6,7 @@ Shapes: B pictures, H height, W width, C channels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,9 @@ from shoestring.tasks.images.reading.pictures import Pictures
 
 _GATHER_BYTES = 2 << 30  # a split whose rows are scattered is gathered in memory up to this
 _BLOCK = 1024
+
+# (b,) content hashes and (b, H, W, C) pixels to the pixels that are taken instead.
+Change = Callable[[NDArray[np.uint64], NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class ImageExamples:
@@ -31,12 +34,33 @@ class ImageExamples:
         names: Sequence[str],
         split: str,
         findings: tuple[Finding, ...] = (),
+        change: Change | None = None,
     ) -> None:
         self.split = split  # "train", "validation", "test", or "all" where there are no splits
         self.labels = labels  # (B,) int64 positions in the facts' labels
         self.rows = rows  # (B,) int64 positions in the cache, rising
         self.findings = findings  # of a split that was read by itself
         self._pictures, self._every_name = pictures, names
+        self._change = change  # of the pixels, when they are taken
+
+    def part(self, positions: NDArray[np.int64]) -> ImageExamples:
+        """The pictures at these rising positions."""
+        rows, labels = self.rows[positions], self.labels[positions]
+        return ImageExamples(
+            self._pictures, rows, labels, self._every_name, self.split, self.findings, self._change
+        )
+
+    def changed(self, change: Change) -> ImageExamples:
+        """The same pictures with other pixels; hashes, names and labels stay."""
+        return ImageExamples(
+            self._pictures,
+            self.rows,
+            self.labels,
+            self._every_name,
+            self.split,
+            self.findings,
+            change,
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,12 +86,16 @@ class ImageExamples:
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(b, H, W, C) of these positions of the split, in their order."""
         taken: NDArray[np.uint8] = self._pictures.pixels[self.rows[positions]]
+        if self._change is not None:
+            taken = self._change(self.hashes[positions], np.asarray(taken))
         return np.asarray(taken)
 
     def pixels(self) -> NDArray[np.uint8]:
         """(B, H, W, C): a memory-mapped view where the split lies together in the cache;
         gathered where not, in memory up to 2 GB, else in a file of its own in the cache."""
         rows, every = self.rows, self._pictures.pixels
+        if self._change is not None:
+            return self.take(np.arange(len(self), dtype=np.int64))
         if len(rows) == 0 or int(rows[-1]) - int(rows[0]) + 1 == len(rows):
             start = int(rows[0]) if len(rows) else 0
             return every[start : start + len(rows)]

@@ -27,6 +27,7 @@ class ImageFeed:
     def __init__(self, examples: ImageExamples, facts: Plain, device: str) -> None:
         self.device, self._facts = device, facts
         self.padding = 0.0
+        self.classes = len(facts["labels"])
         self._labels = torch.from_numpy(np.ascontiguousarray(examples.labels)).to(device)
         self._mapped: NDArray[np.uint8] | None = None
         pixels_BHWC = examples.pixels()
@@ -50,14 +51,14 @@ class ImageFeed:
 
     def batch(self, ids: torch.Tensor) -> Batch:
         if self._mapped is not None:
-            taken = torch.from_numpy(self._mapped[ids.numpy()])
+            taken = torch.from_numpy(self._mapped[ids.cpu().numpy()])
             pixels_BHWC = taken.to(self.device, non_blocking=True)
             ids = ids.to(self.device)
         else:
             ids = ids.to(self.device)
             pixels_BHWC = self._resident.index_select(0, ids)
         targets = self._labels.index_select(0, ids)
-        return Batch(pixels_BHWC, targets, ids, len(ids))
+        return Batch(pixels_BHWC, targets, ids, len(ids), feed=self)
 
     def prepare(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
         return prepared(pixels_BHWC, self._facts)

@@ -67,7 +67,7 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Activation:
-    kind: str  # "relu", "gelu", "gelu_tanh", "silu", "hardswish", "leaky_relu"
+    kind: str  # "relu", "relu6", "sigmoid", "gelu", "gelu_tanh", "silu", "hardswish", "leaky_relu"
     slope: float = 0.0  # of leaky_relu below zero
 
 
@@ -76,7 +76,23 @@ class Residual:
     body: tuple[Layer, ...]  # y = x + body(x)
 
 
-Layer = Convolution | Dense | Affine | Pool | GlobalAverage | Flatten | Activation | Residual
+@dataclass(frozen=True)
+class Enlarge:
+    size: tuple[int, ...]  # height and width, bilinear
+
+
+Layer = (
+    Convolution | Dense | Affine | Pool | GlobalAverage | Flatten | Activation | Residual | Enlarge
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One value of a network that is no row: layers after another value, or values that meet."""
+
+    kind: str  # "row", "Add", "Mul", "Concat"
+    inputs: tuple[int, ...]  # which steps; -1 is the input
+    row: tuple[Layer, ...] = ()
 
 
 def read(model: torch.nn.Module) -> list[Layer]:
@@ -84,12 +100,21 @@ def read(model: torch.nn.Module) -> list[Layer]:
     place in a graph."""
     from torch import nn
 
+    from shoestring.tasks.images import efficientnet
     from shoestring.tasks.images import model as networks
 
     if isinstance(model, nn.Sequential):
         return [layer for child in model for layer in read(child)]
     if isinstance(model, networks.Residual):
         return [Residual(tuple(read(model.body)))]
+    if isinstance(model, efficientnet.EfficientNetLite):
+        return [layer for child in model.in_order() for layer in read(child)]
+    if isinstance(model, efficientnet.Block):
+        body = [layer for child in model.body.modules for layer in read(child)]
+        return [Residual(tuple(body))] if model.adds else body
+    if isinstance(model, efficientnet.Entry):
+        scale, shift = _array(model.scale_C11).ravel(), _array(model.shift_C11).ravel()
+        return [Affine(scale, shift), Enlarge(model.size)]
     if isinstance(model, nn.Identity | nn.Dropout | nn.Dropout2d):
         return []
     if isinstance(model, nn.Conv2d):
@@ -187,10 +212,14 @@ def _trivial(affine: Affine) -> bool:
 
 
 def _convolution(layer: torch.nn.Conv2d) -> Convolution:
+    from shoestring.tasks.images import efficientnet
+
     if layer.padding_mode != "zeros":
         raise UserError(f"padding of mode {layer.padding_mode!r} cannot be exported; use 'zeros'")
     kernel, dilation = _pair(layer.kernel_size), _pair(layer.dilation)
-    if layer.padding == "same":
+    if isinstance(layer, efficientnet.SameConv2d):
+        pads = layer.pads
+    elif layer.padding == "same":
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         pads = (total[0] // 2, total[1] // 2, total[0] - total[0] // 2, total[1] - total[1] // 2)
     else:
@@ -199,6 +228,11 @@ def _convolution(layer: torch.nn.Conv2d) -> Convolution:
     weight = _array(layer.weight)
     bias = _bias(layer.bias, weight.shape[0])
     return Convolution(weight, bias, _pair(layer.stride), pads, dilation, layer.groups)
+
+
+def read_norm(layer: torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) -> Affine:
+    """A normalisation with its running statistics, whatever else its class does."""
+    return _batch_norm(layer)
 
 
 def _batch_norm(layer: torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) -> Affine:
@@ -232,13 +266,18 @@ def _activation(layer: torch.nn.Module) -> Activation:
         return Activation("gelu_tanh" if layer.approximate == "tanh" else "gelu")
     if isinstance(layer, nn.LeakyReLU):
         return Activation("leaky_relu", layer.negative_slope)
-    for kind, name in ((nn.ReLU, "relu"), (nn.SiLU, "silu"), (nn.Hardswish, "hardswish")):
+    for kind, name in (
+        (nn.ReLU6, "relu6"),
+        (nn.ReLU, "relu"),
+        (nn.SiLU, "silu"),
+        (nn.Hardswish, "hardswish"),
+    ):
         if isinstance(layer, kind):
             return Activation(name)
     raise UserError(
         f"a network with {type(layer).__name__} cannot be exported; it may have Conv2d, Linear, "
         "BatchNorm, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten, Dropout, Identity, ReLU, "
-        "LeakyReLU, GELU, SiLU, Hardswish and Residual"
+        "ReLU6, LeakyReLU, GELU, SiLU, Hardswish and Residual"
     )
 
 

@@ -7,6 +7,7 @@ there is no text beside them, and the same network always gives the same bytes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from string import ascii_letters
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from shoestring.core.errors import MissingExtra, UserError
 from shoestring.core.receipt import Plain
 from shoestring.tasks.images import fold
+from shoestring.tasks.images.fold import Step
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 OPSET = 19
 IR_VERSION = 9  # the oldest that carries opset 19: older runtimes can read it
 
-_ACTIVATIONS = {"relu": "Relu", "hardswish": "HardSwish", "leaky_relu": "LeakyRelu"}
+_ACTIVATIONS = {
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "hardswish": "HardSwish",
+    "leaky_relu": "LeakyRelu",
+}
 
 
 def to_onnx(model: torch.nn.Module, facts: Plain, quantization: Plain) -> bytes:
@@ -38,7 +45,7 @@ def to_onnx(model: torch.nn.Module, facts: Plain, quantization: Plain) -> bytes:
     if mean.shape != (channels,) or deviation.shape != (channels,):
         raise UserError(f"mean and std need {channels} values each, one for a channel")
     normalise = fold.Affine(1 / deviation, -mean / deviation)
-    layers = fold.fold([normalise, *fold.read(model)])
+    rows = _rows(model, normalise, (height, width))
 
     graph = _Writer()
     value = "pixels"
@@ -47,10 +54,32 @@ def to_onnx(model: torch.nn.Module, facts: Plain, quantization: Plain) -> bytes:
         value = graph.node("Resize", value, "", "", sizes, mode="linear", antialias=1, axes=[1, 2])
     value = graph.node("Transpose", value, perm=[0, 3, 1, 2])  # still one byte a value
     value = graph.node("Cast", value, to=_FLOAT)
-    value = graph.layers(layers, value)
+    value = graph.steps(rows, value)
     graph.node("Softmax", value, output="probabilities")
     spatial: list[int | str] = ["h", "w"] if facts["resize"] else [height, width]
     return graph.model(["n", *spatial, channels], ["n", len(facts["labels"])])
+
+
+def _rows(model: torch.nn.Module, normalise: fold.Affine, size: tuple[int, int]) -> list[Step]:
+    """The network as steps, the normalisation of the pixels in front, all of them folded."""
+    from shoestring.tasks.images import traced
+
+    if isinstance(model, traced.TimmNetwork):
+        found = traced.steps(model)
+    else:
+        found = [Step("row", (-1,), tuple(fold.read(model)))]
+    return [
+        replace(step, row=tuple(fold.fold(_begun(step, normalise, size))))
+        if step.kind == "row"
+        else step
+        for step in found
+    ]
+
+
+def _begun(step: Step, normalise: fold.Affine, size: tuple[int, int]) -> list[fold.Layer]:
+    """A step's layers; those that read the pixels themselves normalise them first."""
+    row = [layer for layer in step.row if not _idle(layer, size)]
+    return [normalise, *row] if step.inputs == (-1,) else row
 
 
 _UINT8, _FLOAT = 2, 1  # as ONNX numbers them
@@ -88,6 +117,18 @@ class _Writer:
             value = self._layer(layer, value)
         return value
 
+    def steps(self, steps: list[Step], value: str) -> str:
+        """A network whose values meet; `value` is what its first steps read."""
+        made = [value]  # the input, then what each step gives
+        for step in steps:
+            inputs = [made[place + 1] for place in step.inputs]
+            if step.kind == "row":
+                made.append(self.layers(list(step.row), inputs[0]))
+            else:
+                along: dict[str, Any] = {"axis": 1} if step.kind == "Concat" else {}
+                made.append(self.node(step.kind, *inputs, **along))
+        return made[-1]
+
     def _layer(self, layer: fold.Layer, value: str) -> str:
         match layer:
             case fold.Convolution():
@@ -116,6 +157,9 @@ class _Writer:
                 return self.node("Flatten", value)
             case fold.Activation():
                 return self._activation(layer, value)
+            case fold.Enlarge():
+                sizes = self.constant(np.array(layer.size, np.int64))
+                return self.node("Resize", value, "", "", sizes, mode="linear", axes=[2, 3])
             case fold.Residual():
                 return self.node("Add", value, self.layers(list(layer.body), value))
 
@@ -130,6 +174,8 @@ class _Writer:
         match layer.kind:
             case "leaky_relu":
                 return self.node("LeakyRelu", value, alpha=float(layer.slope))
+            case "relu6":
+                return self.node("Clip", value, self._scalar(0), self._scalar(6))
             case "silu":
                 return self.node("Mul", value, self.node("Sigmoid", value))
             case "gelu":  # the runtime recognises this shape and fuses it
@@ -170,6 +216,11 @@ class _Writer:
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
         return bytes(model.SerializeToString(deterministic=True))
+
+
+def _idle(layer: fold.Layer, size: tuple[int, int]) -> bool:
+    """Whether a layer enlarges to the size that is there; it can only stand first."""
+    return isinstance(layer, fold.Enlarge) and tuple(layer.size) == tuple(size)
 
 
 def _spatial(layer: fold.Convolution | fold.Pool) -> dict[str, Any]:

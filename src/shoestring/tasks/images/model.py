@@ -5,16 +5,18 @@ Shapes: B pictures, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from shoestring.core.protocols import Examples, Predictor
+from shoestring.core.errors import UserError
+from shoestring.core.protocols import Aligned, Donor, Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.tasks.images import layers
+from shoestring.tasks.images import efficientnet, layers, pretrained
+from shoestring.tasks.images.traced import TimmNetwork, counted_macs, preprocessing, timm_donor
 
 
 class Residual(nn.Module):
@@ -31,18 +33,33 @@ class Residual(nn.Module):
 class ImageNetwork:
     """A network that is a row of layers: what `layers.expand` gives for its kind."""
 
+    settles = False
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
     def architecture(self, options: Plain, facts: Plain) -> Plain:
         """{"kind", "input": [C, H, W], "classes", "layers": [...], and the options}."""
+        if self.kind == pretrained.TIMM:
+            name = options.get("name")
+            if not isinstance(name, str):
+                raise UserError("network timm needs the name of one: transfer:start=timm:NAME")
+            return pretrained.expand({**preprocessing(name), **options}, facts)
+        if self.kind == pretrained.EFFICIENTNET:
+            return pretrained.expand(options, facts)
         return layers.expand(options, facts)
 
-    def build(self, architecture: Plain) -> nn.Sequential:
+    def build(self, architecture: Plain) -> nn.Module:
         """Reads floats (B, C, H, W), already normalised; gives logits (B, K)."""
-        shape = tuple(architecture["input"])
-        modules, _ = _built(architecture["layers"], shape)
-        model = nn.Sequential(*modules)
+        model: nn.Module
+        if self.kind == pretrained.EFFICIENTNET:
+            model = efficientnet.EfficientNetLite(architecture)
+        elif self.kind == pretrained.TIMM:
+            model = TimmNetwork(architecture)
+        else:
+            shape = tuple(architecture["input"])
+            modules, _ = _built(architecture["layers"], shape)
+            model = nn.Sequential(*modules)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stub lacks this form
 
     def logits(
@@ -51,11 +68,42 @@ class ImageNetwork:
         return model(inputs), targets
 
     def parts(self, model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
-        return list(model.named_children())
+        """Stem, stages, head: a part begins at each convolution or matrix of the row."""
+        if isinstance(model, efficientnet.EfficientNetLite | TimmNetwork):
+            return model.parts()
+        rows = cast(nn.Sequential, model)
+        begins = [i for i, row in enumerate(rows) if isinstance(row, nn.Conv2d | nn.Linear)]
+        # What only passes on what it reads belongs to the head behind it.
+        while isinstance(rows[begins[-1] - 1], nn.Flatten | nn.Dropout):
+            begins[-1] -= 1
+        names = ["stem", *(f"stage_{n}" for n in range(1, len(begins) - 1)), "head"]
+        ends = [*begins[1:], len(rows)]
+        return [(name, rows[a:b]) for name, a, b in zip(names, [0, *begins[1:]], ends, strict=True)]
+
+    def donor(self, words: str) -> Donor:
+        from shoestring.tasks.images.transfer import published
+
+        kind, _, name = words.partition(":")
+        return timm_donor(name) if kind == pretrained.TIMM else published()
+
+    def unpacked(self, manifest: Plain, files: Mapping[str, bytes]) -> Donor:
+        from shoestring.tasks.images.transfer import unpacked
+
+        facts = manifest["facts"]
+        options = {"kind": self.kind, **manifest.get("options", {})}
+        model = self.build(self.architecture(options, facts))
+        return unpacked(model, files["model.onnx"], facts)
+
+    def aligned(self, model: nn.Module, donor: Donor, run: Run) -> Aligned:
+        from shoestring.tasks.images.transfer import aligned
+
+        return aligned(model, donor, run)
 
     def orthogonal(self, model: nn.Module) -> Sequence[nn.Parameter]:
         """Weights of convolutions that read feature maps and have no bias: a normalisation follows
-        them, so their scale does not matter."""
+        them, so their scale does not matter. Weights from elsewhere are moved more gently."""
+        if self.kind in pretrained.KINDS:
+            return []
         return [
             cast(nn.Parameter, module.weight)
             for module in model.modules()
@@ -67,12 +115,26 @@ class ImageNetwork:
         ]
 
     def macs(self, architecture: Plain) -> int:
+        if self.kind == pretrained.TIMM:
+            return counted_macs(self.build(architecture), architecture["input"])
+        if self.kind == pretrained.EFFICIENTNET:
+            return efficientnet.macs(architecture)
         return layers.macs(architecture["layers"], tuple(architecture["input"]))
+
+    def settled(
+        self,
+        run: Run,
+        examples: Examples,
+        opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
+        seconds: float,
+    ) -> tuple[Run, str]:
+        """Nothing: float32 ships unless a technique decides otherwise."""
+        return run, ""
 
     def graphs(self, model: nn.Module, run: Run) -> Mapping[str, bytes]:
         from shoestring.tasks.images.graph import to_onnx
 
-        return {"model.onnx": to_onnx(cast(nn.Sequential, model), run.facts, run.quantization)}
+        return {"model.onnx": to_onnx(model, run.facts, run.quantization)}
 
     def agreement(self, model: nn.Module, predictor: Predictor, examples: Examples) -> str:
         from shoestring.tasks.images.agreement import agreement

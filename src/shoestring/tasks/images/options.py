@@ -7,6 +7,10 @@ from typing import Literal
 
 from shoestring.core.errors import UserError
 
+# What `evaluate --shift` spoils pictures with, see shift.py.
+SHIFTS: tuple[str, ...] = ("gaussian noise", "impulse noise", "blur", "contrast", "brightness")
+SHIFTS += ("pixelate", "jpeg", "rotation", "offset")
+
 
 @dataclass(frozen=True)
 class ImageOptions:

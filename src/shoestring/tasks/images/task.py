@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import (
+    Answering,
     Batch,
     Dataset,
     Description,
@@ -16,17 +18,18 @@ from shoestring.core.protocols import (
     Feed,
     Network,
     Outcomes,
+    PairedTest,
     Predictor,
     Progress,
     Quality,
     Statistics,
 )
-from shoestring.core.receipt import Plain, Scores
-from shoestring.core.run import Recipe
+from shoestring.core.receipt import Finding, Plain, Scores
+from shoestring.core.run import Recipe, Run
 from shoestring.data.names import printable
-from shoestring.tasks.images import defaults
+from shoestring.tasks.images import defaults, pretrained
 from shoestring.tasks.images.layers import KINDS
-from shoestring.tasks.images.options import AnswerOptions, ImageOptions
+from shoestring.tasks.images.options import SHIFTS, AnswerOptions, ImageOptions
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +44,10 @@ class Images:
     metric = "accuracy"
     options: type[Any] = ImageOptions
     answer_options: type[Any] = AnswerOptions
-    networks = KINDS
+    networks = (*KINDS, pretrained.EFFICIENTNET)
+    starts = pretrained.STARTS
+    perfect = 1.0
+    shifts = SHIFTS
 
     def recognizes(self, source: str) -> bool:
         from shoestring.tasks.images import data
@@ -66,6 +72,9 @@ class Images:
 
         return ImageNetwork(kind)
 
+    def pretrained(self, words: str) -> Plain:
+        return pretrained.pretrained(words)
+
     def feed(self, examples: Examples, facts: Plain, device: str) -> Feed:
         from shoestring.tasks.images.data import ImageExamples
         from shoestring.tasks.images.feed import ImageFeed
@@ -83,6 +92,16 @@ class Images:
 
         return augment(batch, draws, options)
 
+    def gather(
+        self, run: Run, options: Plain, open_bundle: Callable[[str], Answering], budget: Budget
+    ) -> tuple[Plain, tuple[Finding, ...]]:
+        return options, ()
+
+    def augmented(
+        self, feed: Feed, options: Plain, draws: Callable[[int, int, torch.Tensor], Draws]
+    ) -> Feed:
+        return feed
+
     def augment_options(self) -> Plain:
         return defaults.AUGMENT
 
@@ -99,10 +118,31 @@ class Images:
     def statistics(self, outcomes: Outcomes) -> Statistics | None:
         return None  # accuracy is the share of `right`
 
+    def paired_tests(self, before: Outcomes, after: Outcomes) -> Sequence[PairedTest]:
+        return ()  # McNemar's is for every metric of this kind
+
+    def told(self, outcomes: Outcomes, facts: Plain) -> Sequence[str]:
+        labels: Sequence[str] = facts["labels"]
+        return [labels[i] for i in outcomes["probabilities"].argmax(axis=1).tolist()]
+
+    def truths(self, examples: Examples, facts: Plain) -> Sequence[str]:
+        from shoestring.tasks.images.data import ImageExamples
+
+        assert isinstance(examples, ImageExamples)
+        labels: Sequence[str] = facts["labels"]
+        return [labels[i] for i in examples.labels.tolist()]
+
     def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
         if not words:
             raise UserError("there is nothing to answer; name pictures, or folders of them")
         return list(words)
+
+    def shifted(self, examples: Examples, kind: str, severity: int) -> Examples:
+        from shoestring.tasks.images.examples import ImageExamples
+        from shoestring.tasks.images.shift import shifted
+
+        assert isinstance(examples, ImageExamples)
+        return shifted(examples, kind, severity)
 
     def render(self, answer: Plain) -> str:
         """Tab-separated: input, label, probability, and further labels with theirs. A rejected

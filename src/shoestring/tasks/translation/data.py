@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +60,11 @@ class TranslationDataset:
         """Examples of a split, without opening it."""
         return len(self._splits[SPLITS.index(split)])
 
+    def held_targets(self) -> Iterator[str]:
+        """The targets of validation and test, for keeping them out of what is learned from."""
+        for side in (VALIDATION, TEST):
+            yield from self._splits[side].targets
+
     def test(self) -> TranslationExamples:
         """Opens the test split; raises DataError where there is none."""
         if len(self._splits[TEST]) == 0:
@@ -78,7 +83,7 @@ def load(source: str, options: TranslationOptions, progress: Progress) -> Transl
         raise DataError(f"{source!r} names one part; train on {name!r}, which brings them all")
     found = sources.read(source, progress)
     parts, one, other, notes = _wanted(found, options)
-    ways = to_plain(replace(options, source=one, target=other, pieces=None))
+    ways = to_plain(replace(options, source=one, target=other, pieces=None, vocabulary=None))
     stamp = f"{FORM} {sources.stamp(parts)} {json.dumps(ways)}"
     key = f"translation/pairs-{hashlib.blake2b(stamp.encode(), digest_size=16).hexdigest()}"
     folder = cache.existing(key)
@@ -96,7 +101,7 @@ def load(source: str, options: TranslationOptions, progress: Progress) -> Transl
     cut = [slice(a, b) for a, b in pairwise(ends)]
     made = vocabulary.prepared(
         stored["fingerprint"],
-        options.pieces,
+        options,
         [(pairs[0][c], pairs[1][c]) for c in cut[: VALIDATION + 1]],
         progress,
     )

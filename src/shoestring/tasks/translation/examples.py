@@ -90,6 +90,33 @@ class TranslationExamples:
     def __len__(self) -> int:
         return len(self.hashes)
 
+    @property
+    def names(self) -> Sequence[str]:
+        """(B,) the sources: a pair has no other name."""
+        return self.sources
+
+    def part(self, positions: NDArray[np.int64]) -> TranslationExamples:
+        """The pairs at these rising positions."""
+        at = positions.tolist()
+        pieces = None
+        if self._pieces is not None:
+            pieces = (self._pieces[0].take(positions), self._pieces[1].take(positions))
+        return TranslationExamples(
+            [self.sources[i] for i in at],
+            [self.targets[i] for i in at],
+            self.hashes[positions],
+            self.split,
+            self.tokenizer,
+            pieces,
+            self.findings,
+        )
+
+    def respelt(self, sources: Sequence[str]) -> TranslationExamples:
+        """The same pairs with other sources; hashes and targets stay."""
+        return TranslationExamples(
+            sources, self.targets, self.hashes, self.split, self.tokenizer, findings=self.findings
+        )
+
     @cached_property
     def source_pieces(self) -> Ragged:
         """(B rows) without begin and end."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         DecoderLayer,
         EncoderLayer,
         FeedForward,
+        Norm,
         TransformerTranslator,
     )
 
@@ -44,15 +45,16 @@ def encoder(model: TransformerTranslator, graph: Writer) -> None:
     for part in model.encoder:
         layer = cast("EncoderLayer", part)
         query, key, key_value = _three(
-            graph, layer.attention.qkv, _norm(graph, layer.attention_norm, value), heads
+            graph, layer.attention.qkv, _read(graph, layer.attention_norm, value), heads
         )
         query = graph.node("Mul", query, graph.number(size**-0.5))
         scores = graph.node("MatMul", query, graph.node("Transpose", key, perm=[0, 1, 3, 2]))
         weights = graph.node("Softmax", graph.node("Add", scores, mask), axis=-1)
         mixed = _joined(graph, graph.node("MatMul", weights, key_value))
-        value = graph.node("Add", value, _dense(graph, layer.attention.out, mixed))
+        mixed = _dense(graph, layer.attention.out, mixed)
+        value = _summed(graph, layer.attention_norm, value, mixed)
         value = _fed_forward(graph, layer.feed_forward_norm, layer.feed_forward, value)
-    states = _norm(graph, model.encoder_norm, value)
+    states = _last(graph, model.encoder_norm, value)
     for number, part in enumerate(model.decoder):
         both = _dense(graph, cast("DecoderLayer", part).cross.kv, states)
         both = graph.node("Reshape", both, graph.whole(0, 0, 2 * heads, -1))
@@ -91,7 +93,7 @@ def decoder(model: TransformerTranslator, graph: Writer) -> tuple[str, str]:
     length = graph.node("Concat", graph.whole(-1), graph.node("Shape", mask, start=-1), axis=0)
     attention = graph.node("Gather", graph.node("Reshape", seen, length), slots)
     output = floats(model.output.weight)
-    value = _norm(graph, model.decoder_norm, value)
+    value = _last(graph, model.decoder_norm, value)
     return graph.output_logits(value, output, floats(model.output.bias), None), attention
 
 
@@ -111,7 +113,7 @@ def _self_attention(
 ) -> str:
     heads, size = model.heads, model.units // model.heads
     states = []
-    fresh = _dense(graph, layer.attention.qkv, _norm(graph, layer.attention_norm, value_RH))
+    fresh = _dense(graph, layer.attention.qkv, _read(graph, layer.attention_norm, value_RH))
     fresh = graph.node("Reshape", fresh, graph.whole(-1, 3 * heads, 1, size))
     query, *keys_and_values = graph.several("Split", fresh, outputs=3, axis=1, num_outputs=3)
     query = graph.node("Mul", query, graph.number(size**-0.5))
@@ -124,7 +126,8 @@ def _self_attention(
     scores = graph.node("MatMul", query, graph.node("Transpose", states[0], perm=[0, 1, 3, 2]))
     mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), states[1])
     mixed = graph.node("Reshape", mixed, graph.whole(-1, model.units))
-    return graph.node("Add", value_RH, _dense(graph, layer.attention.out, mixed))
+    mixed = _dense(graph, layer.attention.out, mixed)
+    return _summed(graph, layer.attention_norm, value_RH, mixed)
 
 
 def _cross_attention(
@@ -139,7 +142,7 @@ def _cross_attention(
     what they found comes back to them: the memory itself is never copied."""
     heads, size = model.heads, model.units // model.heads
     grid, slots, mask = places
-    query = _dense(graph, layer.cross.query, _norm(graph, layer.cross_norm, value_RH))
+    query = _dense(graph, layer.cross.query, _read(graph, layer.cross_norm, value_RH))
     query = graph.node("Reshape", graph.node("Gather", query, grid), graph.whole(0, 0, heads, -1))
     query = graph.node("Transpose", query, perm=[0, 2, 1, 3])  # (A, X, W, Z)
     keys = graph.input(f"memory.keys_{number}", FLOAT, ["a", heads, size, "s"])
@@ -149,7 +152,7 @@ def _cross_attention(
     mixed = graph.node("Transpose", graph.node("MatMul", weights, values), perm=[0, 2, 1, 3])
     mixed = graph.node("Reshape", mixed, graph.whole(-1, model.units))
     mixed = _dense(graph, layer.cross.out, graph.node("Gather", mixed, slots))
-    return graph.node("Add", value_RH, mixed), weights
+    return _summed(graph, layer.cross_norm, value_RH, mixed), weights
 
 
 # --- of both --------------------------------------------------------------------------------------
@@ -164,9 +167,37 @@ def _norm(graph: Writer, layer: nn.LayerNorm, value: str) -> str:
     return graph.node("LayerNormalization", value, weight, bias, axis=-1, epsilon=layer.eps)
 
 
-def _fed_forward(graph: Writer, norm: nn.LayerNorm, layer: FeedForward, value: str) -> str:
-    wide = graph.node("Relu", _dense(graph, layer.wide, _norm(graph, norm, value)))
-    return graph.node("Add", value, _dense(graph, layer.narrow, wide))
+def _read(graph: Writer, norm: Norm, value: str) -> str:
+    return value if norm.after else _norm(graph, norm, value)
+
+
+def _summed(graph: Writer, norm: Norm, value: str, more: str) -> str:
+    found = graph.node("Add", value, more)
+    return _norm(graph, norm, found) if norm.after else found
+
+
+def _last(graph: Writer, norm: nn.Module, value: str) -> str:
+    """The norm at the end of encoder or decoder, where there is one."""
+    from torch.nn import LayerNorm
+
+    return _norm(graph, norm, value) if isinstance(norm, LayerNorm) else value
+
+
+def _fed_forward(graph: Writer, norm: Norm, layer: FeedForward, value: str) -> str:
+    wide = _dense(graph, layer.wide, _read(graph, norm, value))
+    narrow = _dense(graph, layer.narrow, _activated(graph, layer.activation, wide))
+    return _summed(graph, norm, value, narrow)
+
+
+def _activated(graph: Writer, activation: str, value: str) -> str:
+    match activation:
+        case "swish":
+            return graph.node("Mul", value, graph.node("Sigmoid", value))
+        case "gelu":
+            part = graph.node("Erf", graph.node("Div", value, graph.number(2**0.5)))
+            part = graph.node("Mul", value, graph.node("Add", part, graph.number(1.0)))
+            return graph.node("Mul", part, graph.number(0.5))
+    return graph.node("Relu", value)
 
 
 def _three(graph: Writer, layer: nn.Linear, value: str, heads: int) -> list[str]:

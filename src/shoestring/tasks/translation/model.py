@@ -5,13 +5,13 @@ Shapes: B sentences, T target positions, V pieces, N target pieces without paddi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import nn
 
-from shoestring.core.protocols import Examples, Predictor
+from shoestring.core.protocols import Aligned, Donor, Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.tasks.translation import architecture as sizes
@@ -24,6 +24,8 @@ Translator = LstmTranslator | TransformerTranslator
 
 class TranslationNetwork:
     """An encoder-decoder, teacher-forced in training."""
+
+    settles = True
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -60,6 +62,26 @@ class TranslationNetwork:
         found = dict(model.named_children())
         return [(name, found[name]) for name in names if name in found]
 
+    def donor(self, words: str) -> Donor:
+        from shoestring.tasks.translation import marian
+
+        path = marian.folder(words)
+        names = (marian.CONFIG, marian.PIECES)
+        files = {name: (path / name).read_bytes() for name in names}
+        return Donor(marian.tensors(path), {}, files)
+
+    def unpacked(self, manifest: Plain, files: Mapping[str, bytes]) -> Donor:
+        from shoestring.tasks.translation.transfer import unpacked
+
+        facts = manifest["facts"]
+        architecture = self.architecture(manifest.get("options", {}), facts)
+        return unpacked(lambda: self.build(architecture), files, facts)
+
+    def aligned(self, model: nn.Module, donor: Donor, run: Run) -> Aligned:
+        from shoestring.tasks.translation.transfer import aligned
+
+        return aligned(model, donor, run)
+
     def orthogonal(self, model: nn.Module) -> Sequence[nn.Parameter]:
         """Every matrix but the embeddings and the output."""
         tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
@@ -70,6 +92,17 @@ class TranslationNetwork:
 
     def macs(self, architecture: Plain) -> int:
         return sizes.macs(architecture)
+
+    def settled(
+        self,
+        run: Run,
+        examples: Examples,
+        opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
+        seconds: float,
+    ) -> tuple[Run, str]:
+        from shoestring.tasks.translation.settle import settled
+
+        return settled(run, examples, opened, seconds)
 
     def graphs(self, model: nn.Module, run: Run) -> Mapping[str, bytes]:
         from shoestring.tasks.translation.graph import to_onnx

@@ -3,11 +3,13 @@ brings no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core.budget import Budget
 from shoestring.core.protocols import (
+    Answering,
     Batch,
     Dataset,
     Description,
@@ -16,15 +18,19 @@ from shoestring.core.protocols import (
     Feed,
     Network,
     Outcomes,
+    PairedTest,
     Predictor,
     Progress,
     Quality,
     Statistics,
+    silent,
 )
-from shoestring.core.receipt import Plain, Scores
-from shoestring.core.run import Recipe
+from shoestring.core.receipt import Finding, Plain, Scores
+from shoestring.core.run import Recipe, Run
+from shoestring.tasks.translation import pretrained
 from shoestring.tasks.translation.answering import AnswerOptions, Lines, rendered
-from shoestring.tasks.translation.options import TranslationOptions
+from shoestring.tasks.translation.architecture import KINDS
+from shoestring.tasks.translation.options import SHIFTS, TranslationOptions
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +46,10 @@ class Translation:
     metric = "BLEU"
     options: type[Any] = TranslationOptions
     answer_options: type[Any] = AnswerOptions
-    networks = ("lstm", "transformer")
+    networks = KINDS
+    starts = pretrained.STARTS
+    perfect = 100.0
+    shifts = SHIFTS
 
     def recognizes(self, source: str) -> bool:
         from shoestring.tasks.translation import data
@@ -67,6 +76,9 @@ class Translation:
 
         return TranslationNetwork(kind)
 
+    def pretrained(self, words: str) -> Plain:
+        return pretrained.pretrained(words)
+
     def feed(self, examples: Examples, facts: Plain, device: str) -> Feed:
         from shoestring.tasks.translation.data import TranslationExamples
         from shoestring.tasks.translation.feed import TranslationFeed
@@ -83,6 +95,26 @@ class Translation:
         from shoestring.tasks.translation.augment import augment
 
         return augment(batch, draws, options)
+
+    def gather(
+        self, run: Run, options: Plain, open_bundle: Callable[[str], Answering], budget: Budget
+    ) -> tuple[Plain, tuple[Finding, ...]]:
+        if options["back_translate"] is None:
+            return options, ()
+        from shoestring.tasks.translation import backtranslate, data
+
+        said = TranslationOptions(**run.recipe.options)
+        dataset = data.load(run.recipe.source, said, silent)
+        made = backtranslate.made(options, dataset, said.longest_characters, open_bundle, budget)
+        return {**options, "synthetic": made.key}, made.findings
+
+    def augmented(
+        self, feed: Feed, options: Plain, draws: Callable[[int, int, torch.Tensor], Draws]
+    ) -> Feed:
+        from shoestring.tasks.translation.feed import TranslationFeed
+
+        assert isinstance(feed, TranslationFeed)
+        return feed.augmented(options, draws)
 
     def augment_options(self) -> Plain:
         from shoestring.tasks.translation import defaults
@@ -104,8 +136,29 @@ class Translation:
 
         return statistics(outcomes)
 
+    def paired_tests(self, before: Outcomes, after: Outcomes) -> Sequence[PairedTest]:
+        from shoestring.tasks.translation.paired import paired_tests
+
+        return paired_tests(before, after)
+
+    def told(self, outcomes: Outcomes, facts: Plain) -> Sequence[str]:
+        return [str(text) for text in outcomes["hypotheses"].tolist()]
+
+    def truths(self, examples: Examples, facts: Plain) -> Sequence[str]:
+        from shoestring.tasks.translation.examples import TranslationExamples
+
+        assert isinstance(examples, TranslationExamples)
+        return examples.targets
+
     def parse_inputs(self, words: Sequence[str]) -> Iterable[Any]:
         return Lines(words)
+
+    def shifted(self, examples: Examples, kind: str, severity: int) -> Examples:
+        from shoestring.tasks.translation.examples import TranslationExamples
+        from shoestring.tasks.translation.shift import shifted
+
+        assert isinstance(examples, TranslationExamples)
+        return shifted(examples, kind, severity)
 
     def render(self, answer: Plain) -> str:
         return rendered(answer)

@@ -56,6 +56,16 @@ class Tokenizer:
         names: list[str] = self._processor.id_to_piece(list(pieces))
         return table + [name.replace(_SPACE, " ").encode() for name in names]
 
+    def spellings(self) -> list[bytes]:
+        """What each piece stands for; nothing for the special ones, which are the first."""
+        return list(self._written)
+
+    @cached_property
+    def begins_word(self) -> NDArray[np.bool_]:
+        """(pieces,) whether a word begins with this piece, which then holds the space before it."""
+        names: list[str] = self._processor.id_to_piece(list(range(self.size)))
+        return np.array([name.startswith(_SPACE) for name in names], np.bool_)
+
     def encode(self, text: str) -> list[int]:
         """The pieces of a text, without begin and end."""
         text = unicodedata.normalize("NFC", text)
@@ -188,6 +198,19 @@ class WordTable:
     def batch(self, ids: NDArray[np.int64], draws: NDArray[np.float32]) -> Ragged:
         """Texts `ids` (B,) segmented anew. `draws` (B, W), from 0 to below 1: the n-th word of a
         text takes the n-th, and begins again where there are more words than draws."""
+        chosen, offsets = self._chosen(ids, draws)
+        found = self._table.take(chosen)
+        return Ragged(found.values, found.offsets[offsets])
+
+    def lengths(self, ids: NDArray[np.int64], draws: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(B,) pieces of each text that `batch` gives."""
+        chosen, offsets = self._chosen(ids, draws)
+        return np.diff(ends(self._table.lengths[chosen])[offsets])
+
+    def _chosen(
+        self, ids: NDArray[np.int64], draws: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The row of the table that each word takes, and where each text's words begin."""
         rows = self._rows.take(ids)
         words = rows.values.astype(np.int64)
         text = np.repeat(np.arange(len(ids)), rows.lengths)
@@ -195,8 +218,7 @@ class WordTable:
         drawn = draws[text, within % draws.shape[1]].astype(np.float64)
         counts = self._counts[words]
         choice = np.minimum((drawn * counts).astype(np.int64), counts - 1)
-        found = self._table.take(self._starts[words] + choice)
-        return Ragged(found.values, found.offsets[rows.offsets])
+        return self._starts[words] + choice, rows.offsets
 
 
 def train(texts: Iterable[str], pieces: int) -> Tokenizer:

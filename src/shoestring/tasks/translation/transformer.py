@@ -1,6 +1,7 @@
 """transformer: a small pre-norm encoder-decoder of attention and feed-forward layers.
 
-Source: Vaswani et al. 2017; the norm before each sublayer as in Xiong et al. 2020.
+Source: Vaswani et al. 2017; the norm before each sublayer as in Xiong et al. 2020, or after each,
+as in the first and in Marian's, which has no norm at the ends of encoder and decoder.
 
 Shapes: B sentences, S source positions, T target positions, R rows of a search, H units, A heads,
 V pieces, N target pieces without padding.
@@ -9,6 +10,7 @@ V pieces, N target pieces without padding.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 import torch
@@ -72,77 +74,105 @@ class CrossAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, units: int, wide: int) -> None:
+    def __init__(self, units: int, wide: int, activation: str) -> None:
         super().__init__()
         self.wide = nn.Linear(units, wide)
         self.narrow = nn.Linear(wide, units)
+        self.activation = activation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.narrow(F.relu(self.wide(x))))
+        return cast(torch.Tensor, self.narrow(_ACTIVATIONS[self.activation](self.wide(x))))
+
+
+_ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": F.relu,
+    "swish": F.silu,
+    "gelu": F.gelu,
+}
+
+
+class Norm(nn.LayerNorm):
+    """A norm of a sublayer: before it, on what it reads, or after it, on the sum."""
+
+    def __init__(self, units: int, after: bool) -> None:
+        super().__init__(units)
+        self.after = after
+
+    def read(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.after else cast(torch.Tensor, self(x))
+
+    def summed(self, x: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self(x + more)) if self.after else x + more
 
 
 class EncoderLayer(nn.Module):
     def __init__(self, a: Plain) -> None:
         super().__init__()
-        units = a["units"]
-        self.attention_norm = nn.LayerNorm(units)
+        units, after = a["units"], _after(a)
+        self.attention_norm = Norm(units, after)
         self.attention = SelfAttention(units, a["heads"])
-        self.feed_forward_norm = nn.LayerNorm(units)
-        self.feed_forward = FeedForward(units, a["feed_forward"])
+        self.feed_forward_norm = Norm(units, after)
+        self.feed_forward = FeedForward(units, a["feed_forward"], a.get("activation", "relu"))
         self.dropout = Dropout(a["dropout"])
 
     def forward(self, x_BSH: torch.Tensor, inside_B11S: torch.Tensor) -> torch.Tensor:
-        query, key, value = self.attention.split(self.attention_norm(x_BSH))
+        query, key, value = self.attention.split(self.attention_norm.read(x_BSH))
         mixed = attended(query, key, value, inside_B11S)
-        x_BSH = x_BSH + self.dropout(self.attention.joined(mixed))
-        narrow_BSH = self.dropout(self.feed_forward(self.feed_forward_norm(x_BSH)))
-        return x_BSH + cast(torch.Tensor, narrow_BSH)
+        x_BSH = self.attention_norm.summed(x_BSH, self.dropout(self.attention.joined(mixed)))
+        narrow_BSH = self.dropout(self.feed_forward(self.feed_forward_norm.read(x_BSH)))
+        return self.feed_forward_norm.summed(x_BSH, narrow_BSH)
 
 
 class DecoderLayer(nn.Module):
     def __init__(self, a: Plain) -> None:
         super().__init__()
-        units = a["units"]
-        self.attention_norm = nn.LayerNorm(units)
+        units, after = a["units"], _after(a)
+        self.attention_norm = Norm(units, after)
         self.attention = SelfAttention(units, a["heads"])
-        self.cross_norm = nn.LayerNorm(units)
+        self.cross_norm = Norm(units, after)
         self.cross = CrossAttention(units, a["heads"])
-        self.feed_forward_norm = nn.LayerNorm(units)
-        self.feed_forward = FeedForward(units, a["feed_forward"])
+        self.feed_forward_norm = Norm(units, after)
+        self.feed_forward = FeedForward(units, a["feed_forward"], a.get("activation", "relu"))
         self.dropout = Dropout(a["dropout"])
 
     def forward(self, x_BTH: torch.Tensor, memory: Memory) -> torch.Tensor:
-        query, key, value = self.attention.split(self.attention_norm(x_BTH))
+        query, key, value = self.attention.split(self.attention_norm.read(x_BTH))
         mixed = attended(query, key, value, None)
-        x_BTH = x_BTH + self.dropout(self.attention.joined(mixed))
+        x_BTH = self.attention_norm.summed(x_BTH, self.dropout(self.attention.joined(mixed)))
         key, value = self.cross.memory(memory.states_BSH)
-        query = self.cross.queries(self.cross_norm(x_BTH))
+        query = self.cross.queries(self.cross_norm.read(x_BTH))
         inside_B11S = memory.inside_BS[:, None, None]
         mixed = attended(query, key, value, inside_B11S)
-        x_BTH = x_BTH + self.dropout(self.cross.joined(mixed))
-        narrow_BTH = self.dropout(self.feed_forward(self.feed_forward_norm(x_BTH)))
-        return x_BTH + cast(torch.Tensor, narrow_BTH)
+        x_BTH = self.cross_norm.summed(x_BTH, self.dropout(self.cross.joined(mixed)))
+        narrow_BTH = self.dropout(self.feed_forward(self.feed_forward_norm.read(x_BTH)))
+        return self.feed_forward_norm.summed(x_BTH, narrow_BTH)
 
     def step(
         self, x_RH: torch.Tensor, number: int, state: State, after: State
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One position further: x, and (R, S) where it looked, the mean over the heads."""
         x_R1H = x_RH[:, None]
-        query, key, value = self.attention.split(self.attention_norm(x_R1H))
+        query, key, value = self.attention.split(self.attention_norm.read(x_R1H))
         key = torch.cat([state[f"keys_{number}"], key], 2)
         value = torch.cat([state[f"values_{number}"], value], 2)
         after[f"keys_{number}"], after[f"values_{number}"] = key, value
         mixed = F.scaled_dot_product_attention(query, key, value)
-        x_R1H = x_R1H + self.dropout(self.attention.joined(mixed))
-        query = self.cross.queries(self.cross_norm(x_R1H))
+        x_R1H = self.attention_norm.summed(x_R1H, self.dropout(self.attention.joined(mixed)))
+        query = self.cross.queries(self.cross_norm.read(x_R1H))
         keys, values = state[f"memory_keys_{number}"], state[f"memory_values_{number}"]
         scores = (query @ keys.transpose(2, 3)).float() * query.shape[3] ** -0.5
         scores = scores.masked_fill(~state["inside_BS"][:, None, None], -math.inf)
         weights_RA1S = torch.softmax(scores, 3)
         mixed = weights_RA1S.to(values.dtype) @ values
-        x_R1H = x_R1H + self.dropout(self.cross.joined(mixed))
-        x_R1H = x_R1H + self.dropout(self.feed_forward(self.feed_forward_norm(x_R1H)))
+        x_R1H = self.cross_norm.summed(x_R1H, self.dropout(self.cross.joined(mixed)))
+        narrow_R1H = self.dropout(self.feed_forward(self.feed_forward_norm.read(x_R1H)))
+        x_R1H = self.feed_forward_norm.summed(x_R1H, narrow_R1H)
         return x_R1H[:, 0], weights_RA1S.mean(1)[:, 0]
+
+
+def _after(a: Plain) -> bool:
+    """Whether norms stand after their sublayers."""
+    return bool(a["kind"] == "marian")
 
 
 class TransformerTranslator(nn.Module):
@@ -159,9 +189,9 @@ class TransformerTranslator(nn.Module):
         if not self.tied:
             self.target_embedding = nn.Embedding(a["pieces"], self.units)
         self.encoder = nn.ModuleList(EncoderLayer(a) for _ in range(a["encoder_layers"]))
-        self.encoder_norm = nn.LayerNorm(self.units)
+        self.encoder_norm = nn.Identity() if _after(a) else nn.LayerNorm(self.units)
         self.decoder = nn.ModuleList(DecoderLayer(a) for _ in range(a["decoder_layers"]))
-        self.decoder_norm = nn.LayerNorm(self.units)
+        self.decoder_norm = nn.Identity() if _after(a) else nn.LayerNorm(self.units)
         self.output = nn.Linear(self.units, a["pieces"])
         if self.tied:
             self.output.weight = self.embedding.weight

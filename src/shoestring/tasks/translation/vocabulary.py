@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -10,13 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shoestring.core.errors import DataError
 from shoestring.core.protocols import Progress
 from shoestring.data import cache
+from shoestring.tasks.translation import marian
 from shoestring.tasks.translation.examples import Texts
+from shoestring.tasks.translation.options import TranslationOptions
 from shoestring.tasks.translation.ragged import Ragged
 from shoestring.tasks.translation.tokenizer import Tokenizer, encoded, train
 
 FORM = 1  # of what is cached; any change of learning or of segmentation raises it
+NAME = "tokenizer.model"
 _FEWEST, _MOST = 500, 16_000
 
 Sides = tuple[Sequence[str], Sequence[str]]
@@ -30,15 +35,18 @@ class Vocabulary(NamedTuple):
 
 
 def prepared(
-    fingerprint: str, pieces: int | None, splits: Sequence[Sides], progress: Progress
+    fingerprint: str, options: TranslationOptions, splits: Sequence[Sides], progress: Progress
 ) -> Vocabulary:
-    """Learned from the first split, which is train; read from the cache where it is there."""
-    key = f"translation/pieces-{fingerprint}-{FORM}-{pieces or 'auto'}"
+    """Learned from the first split, which is train, or taken from elsewhere; read from the cache
+    where it is there."""
+    model = None if options.vocabulary is None else given(options.vocabulary)
+    which = f"{options.pieces or 'auto'}" if model is None else hashlib.sha256(model).hexdigest()
+    key = f"translation/pieces-{fingerprint}-{FORM}-{which}"
     folder = cache.existing(key)
     if folder is None:
         progress("learning a vocabulary", 0, 1)
         with cache.writing(key) as writing:
-            _prepare(writing, pieces, splits)
+            _prepare(writing, options.pieces, model, splits)
         folder = cache.existing(key)
         assert folder is not None
         progress("learning a vocabulary", 1, 1)
@@ -56,10 +64,27 @@ def usual_size(characters: int) -> int:
     return round(min(max(2 * math.sqrt(characters), _FEWEST), _MOST) / 100) * 100
 
 
-def _prepare(folder: Path, pieces: int | None, splits: Sequence[Sides]) -> None:
+def given(words: str) -> bytes:
+    """The tokenizer of a run, of a bundle, or of a translator from elsewhere."""
+    if words.startswith("hf:"):
+        return marian.tokenizer(marian.folder(words))
+    for place in (Path(words), Path(words) / "bundle"):
+        if (place / NAME).is_file():
+            return (place / NAME).read_bytes()
+    if (Path(words) / marian.CONFIG).is_file():
+        return marian.tokenizer(Path(words))
+    raise DataError(f"vocabulary: {words} is no run and no bundle with a {NAME}")
+
+
+def _prepare(
+    folder: Path, pieces: int | None, model: bytes | None, splits: Sequence[Sides]
+) -> None:
     texts = [[_all(side) for side in split] for split in splits]
-    learned = [*texts[0][0], *texts[0][1]]
-    tokenizer = train(learned, pieces or usual_size(sum(map(len, learned))))
+    if model is None:
+        learned = [*texts[0][0], *texts[0][1]]
+        tokenizer = train(learned, pieces or usual_size(sum(map(len, learned))))
+    else:
+        tokenizer = Tokenizer(model)
     (folder / "tokenizer.model").write_bytes(tokenizer.model)
     train_pieces = []
     for i, split in enumerate(texts):
