@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shoestring.autopilot.ablate import ablate
+    from shoestring.autopilot.diagnose import diagnose
     from shoestring.autopilot.train import train
     from shoestring.bundle.bundle import Bundle, load, predict
     from shoestring.bundle.verify import verify
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from shoestring.engine.export import export
     from shoestring.engine.measure import evaluate
     from shoestring.report.cards import technique_list
+    from shoestring.report.compare import compare
     from shoestring.report.sheet import receipt
 
 __version__ = "0.1.0"
@@ -27,8 +30,11 @@ __all__ = [
     "Recipe",
     "Run",
     "UserError",
+    "ablate",
+    "compare",
     "data_get",
     "data_list",
+    "diagnose",
     "evaluate",
     "export",
     "load",
@@ -47,8 +53,11 @@ _HOMES = {
     "Recipe": "core.run:Recipe",
     "Run": "core.run:Run",
     "UserError": "core.errors:UserError",
+    "ablate": "autopilot.ablate:ablate",
+    "compare": "report.compare:compare",
     "data_get": "data.catalog:get",
     "data_list": "data.catalog:listing",
+    "diagnose": "autopilot.diagnose:diagnose",
     "evaluate": "engine.measure:evaluate",
     "export": "engine.export:export",
     "load": "bundle.bundle:load",

@@ -10,16 +10,25 @@ from collections.abc import Sequence
 import click
 
 import shoestring
-from shoestring.cli_options import AnsweringCommand, DataCommand, given, refuse_changes
+from shoestring.cli_diagnose import diagnose
+from shoestring.cli_evaluate import evaluate
+from shoestring.cli_evidence import ablate, compare
+from shoestring.cli_options import (
+    AnsweringCommand,
+    DataCommand,
+    as_json,
+    given,
+    json_words,
+    print_json,
+    quietly,
+    refuse_changes,
+)
 from shoestring.core.errors import DataError
 from shoestring.data.names import counted
-from shoestring.report import document, words
+from shoestring.report import words
 
 PIPE_CLOSED = 141  # what a shell shows for a program that a closed pipe ended
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-quietly = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 
 
 class Commands(click.Group):
@@ -174,7 +183,7 @@ def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_jso
         if "error" in answer:
             failed, first = failed + 1, first or str(answer["error"])
         # One by one, so that a million inputs take no more memory than one.
-        line = _json(answer) if as_json else words.harmless(task.render(answer))
+        line = json_words(answer) if as_json else words.harmless(task.render(answer))
         click.echo(("[" if count == 1 else ",") + line if as_json else line)
     if as_json:
         click.echo("]" if count else "[]")
@@ -203,38 +212,15 @@ def verify(bundle: str, as_json: bool) -> None:
     """Check the files of BUNDLE, and that it answers as it did."""
     found = shoestring.verify(bundle)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         click.echo(words.verified(found))
 
 
-@commands.command(cls=DataCommand)
-@click.argument("bundle")
-@click.argument("source")
-@click.option("--details", is_flag=True, help="Also the longer tables.")
-@quietly
-@as_json
-@click.pass_context
-def evaluate(
-    context: click.Context, bundle: str, source: str, details: bool, quiet: bool, as_json: bool
-) -> None:
-    """Measure a BUNDLE or a run on SOURCE.
-
-    SOURCE is a folder, a file, or a name such as mnist:test. Each opening of a test split is
-    written down beside the bundle.
-    """
-    from shoestring.report import progress, tables, text
-    from shoestring.report.sheet import was_trained_on
-
-    options = given(context, lambda: shoestring.receipt(bundle).task, bundle)
-    with progress.watch(sys.stderr, quiet=quiet) as listener:
-        scores = shoestring.evaluate(bundle, source, options, progress=listener.stage)
-    if as_json:
-        _print_json(scores)
-    else:
-        text.show(tables.scores(scores, details), sys.stdout)
-        if was_trained_on(bundle, source, scores.split):
-            click.echo("  - examples that it was trained on are among these: it knows them already")
+commands.add_command(evaluate)
+commands.add_command(ablate)
+commands.add_command(compare)
+commands.add_command(diagnose)
 
 
 @commands.command()
@@ -258,7 +244,7 @@ def techniques(name: str | None, as_json: bool) -> None:
 
     found = cards.card(name) if name else cards.technique_list()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from shoestring.report import tables, text
 
@@ -278,7 +264,7 @@ def data_list(as_json: bool) -> None:
     """List the data sets with their sizes and licences."""
     found = shoestring.data_list()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from shoestring.report import tables, text
 
@@ -305,7 +291,7 @@ def _show_receipts(
 ) -> None:
     sheets = [shoestring.receipt(path) for path in paths]
     if as_json:
-        _print_json(sheets[0] if single else sheets)
+        print_json(sheets[0] if single else sheets)
         return
     from shoestring.report import text
 
@@ -315,12 +301,3 @@ def _show_receipts(
     if not details and any(sheet.has_details for sheet in sheets):
         path = paths[0] if len(paths) == 1 else "RUNS"
         click.echo(f"\nmore tables: shoestring receipt {words.visible(str(path))} --details")
-
-
-def _print_json(value: object) -> None:
-    click.echo(_json(value))
-
-
-def _json(value: object) -> str:
-    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    return document.json_text(value, ascii_only=not unicode)

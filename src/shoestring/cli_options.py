@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +14,17 @@ import click
 from click.core import ParameterSource
 
 from shoestring.core.errors import UserError
+from shoestring.report import document
 
 if TYPE_CHECKING:
     from shoestring.report.cards import Option
 
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quietly = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+
 _GIVEN = "shoestring.task_options"  # where a context keeps those that were said
 _PREFIX = "task_"  # of the parameters that hold them
-_WITH_RESUME = {"source", "out", "resume", "budget", "log_every", "quiet", "as_json"}
+_WITH_RESUME = {"source", "out", "resume", "budget", "log_every", "details", "quiet", "as_json"}
 
 
 @dataclass(frozen=True)
@@ -189,3 +194,13 @@ def _click_type(hint: Any) -> click.ParamType[Any]:
 
 def _metavar(hint: Any) -> str:
     return {int: "N", float: "NUMBER"}.get(hint, "TEXT")
+
+
+def print_json(value: object) -> None:
+    click.echo(json_words(value))
+
+
+def json_words(value: object) -> str:
+    """One JSON document, in letters that standard output has."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return document.json_text(value, ascii_only=not unicode)

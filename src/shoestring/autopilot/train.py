@@ -14,8 +14,9 @@ from shoestring.core.budget import Budget, Cost, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import from_plain, to_plain
-from shoestring.core.protocols import Dataset, Technique
+from shoestring.core.protocols import Dataset
 from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run
+from shoestring.core.techniques import Technique
 from shoestring.engine import store
 from shoestring.engine.apply import edited, noted
 
@@ -57,15 +58,11 @@ def train(
     when asked to stop.
     """
     listener = listener or Quiet()
-    _equipped()
+    equipped()
     if resume:
         return _resumed(out or source, budget, log_every, listener)
-    base = _base(source, task, recipe)
-    asked_seconds = _seconds(budget)
-    the_task = plugins.task_for(base.source, base.task or None)
+    base = base_recipe(source, task, recipe)
     chosen = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
-    for name in without:
-        plugins.technique_class(name)
     said: dict[str, Any] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -73,37 +70,54 @@ def train(
         "seed": seed,
         "device": device,
         "threads": threads,
-        "network": None if network is None else _network(network, the_task.networks),
+        "network": network,
     }
-    lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "budget_seconds": asked_seconds}
-    named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-    if named or chosen or without or options or any(v is not None for v in lengths.values()):
-        # A record holds only for exactly its recipe: another one makes a plan of its own.
-        lengths = lengths if any(v is not None for v in lengths.values()) else {}
-        named |= {**lengths, "plan": (), "evaluate_every": None}
-    given = plugins.options_from(
-        the_task.options, {**base.options, **(options or {})}, the_task.name
-    )
-    full = replace(
-        base,
-        task=the_task.name,
-        options=to_plain(given),
-        without=(*base.without, *without),
-        hooks=tuple(h for h in base.hooks if h.partition(":")[0] not in without),
-        **named,
-    )
-    _checked(full)
-    path = Path(out) if out is not None else _free(full.source)
+    lengths = {"steps": steps, "epochs": epochs, "budget_seconds": seconds_of(budget)}
+    full = asked(base, bool(chosen), without, options or {}, said, lengths)
+    path = Path(out) if out is not None else free_folder(full.source)
     store.create(path)
     try:
-        return _trained(Run(path, the_task.name, full), tuple(chosen), budget, log_every, listener)
+        return _trained(Run(path, full.task, full), tuple(chosen), budget, log_every, listener)
     except (UserError, KeyboardInterrupt):
         if not store.begun(path):  # no step was planned: leave nothing that looks unfinished
             store.remove(path)
         raise
 
 
-def _equipped() -> None:
+def asked(
+    base: Recipe,
+    changed: bool,
+    without: Sequence[str],
+    options: Mapping[str, Any],
+    said: Mapping[str, Any],
+    lengths: Mapping[str, Any],
+) -> Recipe:
+    """The base with what a person said beside it; `changed`: something else makes it another
+    recipe. Raises UserError for words and values that no training can start from."""
+    task = plugins.task_for(base.source, base.task or None)
+    for name in without:
+        plugins.technique_class(name)
+    named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    if "network" in named:
+        named["network"] = _network(named["network"], task.networks)
+    if named or changed or without or options or any(v is not None for v in lengths.values()):
+        # A record holds only for exactly its recipe: another one makes a plan of its own.
+        timed = lengths if any(v is not None for v in lengths.values()) else {}
+        named |= {**timed, "plan": (), "evaluate_every": None}
+    given = plugins.options_from(task.options, {**base.options, **options}, task.name)
+    full = replace(
+        base,
+        task=task.name,
+        options=to_plain(given),
+        without=(*base.without, *without),
+        hooks=tuple(h for h in base.hooks if h.partition(":")[0] not in without),
+        **named,
+    )
+    _checked(full)
+    return full
+
+
+def equipped() -> None:
     """Raises MissingExtra where shoestring was installed for prediction alone."""
     for name in ("torch", "onnx", "safetensors", "tomli_w"):
         if importlib.util.find_spec(name) is None:
@@ -120,27 +134,44 @@ def _trained(
     from shoestring.engine import device
 
     run = run.with_recipe(device=device.resolve(run.recipe.device))
-    clock = _clock(budget, None)  # for the costs; the limit is known once the data are
-    dataset, run = _loaded(run, clock, listener)
+    clock = clock_of(budget, None)  # for the costs; the limit is known once the data are
+    dataset, run = loaded(run, clock, listener)
     # A record is repeated without a clock; whatever else has the limit of its recipe.
     limit = None if run.recipe.plan else run.recipe.budget_seconds
-    clock = _clock(clock, limit)
-    names = {plugins.words(technique).partition(":")[0] for technique in chosen}
-    recorded = [w for w in run.recipe.hooks if w.partition(":")[0] not in names]
-    run = run.with_recipe(hooks=())
-    run = edited((*map(plugins.technique, recorded), *chosen), run, clock)
+    clock = clock_of(clock, limit)
     left = None if clock.seconds is None else clock.remaining()
-    completed = plugins.task(run.task).complete(run.recipe, dataset, left)
-    added = [w for w in completed.hooks if w not in run.recipe.hooks]
-    # One that was asked for without options has them now: its line says so instead.
-    again = {w.partition(":")[0] for w in added}
-    kept = tuple(r for r in run.receipts if r.technique.partition(":")[0] not in again)
-    run = replace(run, recipe=replace(completed, hooks=run.recipe.hooks), receipts=kept)
-    run = edited(tuple(map(plugins.technique, added)), run, clock)
+    run = completed(run, chosen, dataset, clock, left)
     store.keep(run.path, dataset.files)
     store.write_started(run)
     store.write_spent(run.path, store.Spent(clock.elapsed(), clock.seconds))
     return _fitted(run, dataset, clock, log_every, listener)
+
+
+def completed(
+    run: Run,
+    chosen: Sequence[Technique],
+    dataset: Dataset,
+    clock: Budget,
+    seconds: float | None,
+) -> Run:
+    """The run with the edits of its techniques, those of its recipe and those chosen, and with
+    what was left open decided from the data and the seconds at hand; a line for each edit."""
+    names = {plugins.words(technique).partition(":")[0] for technique in chosen}
+    recorded = [w for w in run.recipe.hooks if w.partition(":")[0] not in names]
+    run = run.with_recipe(hooks=())
+    run = edited((*map(plugins.technique, recorded), *chosen), run, clock)
+    with clock.meter() as meter:
+        full = plugins.task(run.task).complete(run.recipe, dataset, seconds)
+    for finding in dataset.findings:
+        if finding not in run.findings:  # looked up to decide something
+            run = noted(run, finding.kind, cost=meter.cost, reason=finding.message)
+            run = replace(run, findings=(*run.findings, finding))
+    added = [w for w in full.hooks if w not in run.recipe.hooks]
+    # One that was asked for without options has them now: its line says so instead.
+    again = {w.partition(":")[0] for w in added}
+    kept = tuple(r for r in run.receipts if r.technique.partition(":")[0] not in again)
+    run = replace(run, recipe=replace(full, hooks=run.recipe.hooks), receipts=kept)
+    return edited(tuple(map(plugins.technique, added)), run, clock)
 
 
 def _resumed(
@@ -153,11 +184,11 @@ def _resumed(
         raise UserError("say which unfinished run to resume: shoestring train --resume runs/a")
     run = store.read_started(path)
     spent = store.read_spent(run.path)
-    said = _seconds(budget)
+    said = seconds_of(budget)
     if said is not None:
         run = run.with_recipe(budget_seconds=said)
-    clock = _clock(budget, spent.limit_seconds if said is None else said, spent.seconds)
-    dataset, fresh = _loaded(replace(run, findings=()), clock, listener)
+    clock = clock_of(budget, spent.limit_seconds if said is None else said, spent.seconds)
+    dataset, fresh = loaded(replace(run, findings=()), clock, listener)
     if fresh.recipe.fingerprint != run.recipe.fingerprint:
         raise RunError(
             f"the data of {run.path} ({run.recipe.source}) is not what it was when the run began; "
@@ -168,7 +199,7 @@ def _resumed(
     return _fitted(run, dataset, clock, log_every, listener)
 
 
-def _loaded(run: Run, budget: Budget, listener: Listener) -> tuple[Dataset, Run]:
+def loaded(run: Run, budget: Budget, listener: Listener) -> tuple[Dataset, Run]:
     """The data, and the run with its facts, findings and a line on the receipt."""
     task = plugins.task(run.task)
     with budget.meter() as meter:
@@ -189,7 +220,7 @@ def _fitted(
     run: Run, dataset: Dataset, budget: Budget, log_every: int | None, listener: Listener
 ) -> Run:
     """Fit, store, export, grade; and the test split where the recipe asks for it."""
-    from shoestring.engine import device, fit, interrupt, placement, seal
+    from shoestring.engine import device, fit, interrupt, placement, remarks, seal
 
     place = placement.Local(run.recipe.device)
     seal.warmed()
@@ -197,36 +228,41 @@ def _fitted(
         interrupt.listening() as stop,
         device.settled(run.recipe.threads or device.default_threads()),
     ):
+        before = len(run.receipts)
         with budget.meter() as meter:
             run, weights = fit.fit(run, dataset, budget, place, meter, listener, stop, log_every)
+        cost = remarks.fit_cost(meter.cost, run.receipts[before:])
+        run = remarks.remarked(run, weights, cost, listener)
         threads = run.recipe.threads or 1
         run = replace(run, environment=device.environment(threads, place.device))
-        run = seal.sealed(run, weights, dataset, budget, meter.cost, stop)
+        run = seal.sealed(run, weights, dataset, budget, cost, stop)
         if run.recipe.open_test:
             run = seal.opened(run, budget, listener)
     used = budget.elapsed()
     rest = used - sum(receipt.cost.wall_seconds for receipt in run.receipts)
     run = noted(run, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
-    asked: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
-    run = noted(run, "total", cost=Cost(wall_seconds=used), options=asked)
+    figures: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
+    run = noted(run, "total", cost=Cost(wall_seconds=used), options=figures)
     return store.write_finished(run)
 
 
-def _seconds(budget: Budget | str | float | None) -> float | None:
+def seconds_of(budget: Budget | str | float | None) -> float | None:
     """The limit that was said; UserError for one that is none."""
     if budget is None or isinstance(budget, Budget):
         return None if budget is None else budget.seconds
     return parse_seconds(budget)
 
 
-def _clock(budget: Budget | str | float | None, limit: float | None, before: float = 0.0) -> Budget:
+def clock_of(
+    budget: Budget | str | float | None, limit: float | None, before: float = 0.0
+) -> Budget:
     """A clock with this limit that has run as long as the one that was given, if one was, and the
     seconds that went before."""
     running = budget.elapsed() if isinstance(budget, Budget) else 0.0
     return Budget(limit, spent=before + running)
 
 
-def _base(
+def base_recipe(
     source: str | os.PathLike[str] | None,
     task: str | None,
     recipe: str | os.PathLike[str] | Recipe | None,
@@ -272,7 +308,7 @@ def _checked(recipe: Recipe) -> None:
         )
     if recipe.seed < 0:
         raise UserError(f"seed is 0 or above, not {recipe.seed}")
-    for name in ("learning_rate", "batch_size", "threads", "steps", "epochs"):
+    for name in ("learning_rate", "batch_size", "accumulate", "threads", "steps", "epochs"):
         value = getattr(recipe, name)
         if value is not None and not value > 0:
             raise UserError(f"{name} must be above zero, not {value!r}")
@@ -287,6 +323,9 @@ def _checked(recipe: Recipe) -> None:
             raise UserError(f"{name} is one of {', '.join(allowed)}, not {value!r}")
 
 
-def _free(source: str) -> Path:
+def free_folder(source: str, what: str = "") -> Path:
+    """`runs/photos-1` or, of something else than a run, `runs/photos-what-1`."""
     name = Path(source.rstrip("/\\")).name.partition(".")[0] or "run"
-    return store.next_free(Path("runs"), "".join(c if c.isalnum() else "-" for c in name))
+    return store.next_free(
+        Path("runs"), "".join(c if c.isalnum() else "-" for c in name) + f"-{what}" * bool(what)
+    )

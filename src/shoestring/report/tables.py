@@ -12,6 +12,7 @@ from rich.text import Text
 
 from shoestring.core.receipt import Interval, Plain, Scores
 from shoestring.data.names import counted
+from shoestring.report import shift
 from shoestring.report.words import all_visible, count, milliseconds, quality, size
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def scores(scored: Scores, details: bool = False) -> Group:
         signature = scored.signature.replace("|", ", ")  # so that lines break between its parts
         parts.append(Padding(Text(f"signature: {signature}", style="dim"), (0, 0, 0, 2)))
     parts += [_noted(str(message)) for message in scored.details.get("findings", ())]
+    if scored.details.get(shift.SHIFT):
+        falling = shift.table(scored.details[shift.SHIFT], scored.metric)
+        parts += section("Under shift: the same examples, spoilt", falling)
     if details:
         for name, lines in long_tables(scored).items():
             parts += section(name.replace("_", " ").capitalize(), _table_of(lines))
@@ -64,7 +68,10 @@ def long_tables(scored: Scores) -> dict[str, Sequence[Plain]]:
     return {
         name: value
         for name, value in scored.details.items()
-        if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping)
+        if isinstance(value, (list, tuple))
+        and value
+        and isinstance(value[0], Mapping)
+        and name != shift.SHIFT  # has a table of its own
     }
 
 

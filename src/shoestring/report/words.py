@@ -38,11 +38,11 @@ def _last(metric: str) -> str:
     return metric.rpartition("_")[2].rpartition(" ")[2].lower()
 
 
-def gain(interval: Interval, metric: str) -> str:
-    """`+0.31 [+0.12, +0.50]`; for shares in percentage points."""
-    scale, unit = (100, " points") if is_share(metric) else (1, "")
+def gain(interval: Interval, metric: str, unit: bool = True) -> str:
+    """`+0.31 [+0.12, +0.50]`; for shares in percentage points, which `unit` says."""
+    scale, points = (100, " points" * unit) if is_share(metric) else (1, "")
     low, high = scale * interval.low, scale * interval.high
-    return f"{scale * interval.value:+.2f}{unit} [{low:+.2f}, {high:+.2f}]"
+    return f"{scale * interval.value:+.2f}{points} [{low:+.2f}, {high:+.2f}]"
 
 
 def count(number: float) -> str:

@@ -1,0 +1,224 @@
+"""statements: what the fits of an ablation allow to be said: of two runs, or of a technique."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shoestring import plugins
+from shoestring.autopilot.ablation import Ablation, Line, Plan, Result, folder_of, read_plan
+from shoestring.autopilot.design import Cell, Contrast
+from shoestring.bundle.grade import read_outcomes
+from shoestring.core.protocols import Outcomes, Task
+from shoestring.core.receipt import Interval, Verdict
+from shoestring.core.run import Run
+from shoestring.data.names import counted
+from shoestring.engine import effects, evidence, store
+
+# The two kinds of statement: of runs, where there is one seed, and of a technique.
+OF_RUNS: Mapping[Verdict, str] = {
+    "better": "this run beats that run",
+    "worse": "that run beats this run",
+    "within noise": "no difference between these two runs was shown",
+}
+OF_A_TECHNIQUE: Mapping[Verdict, str] = {
+    "better": "helps here",
+    "worse": "harms here",
+    "within noise": "within noise",
+}
+
+
+def read(path: str | os.PathLike[str]) -> Ablation:
+    """The ablation in a folder with its table, from the runs that are finished there."""
+    home, plan = Path(path), read_plan(path)
+    task = plugins.task(plan.recipe.task)
+    runs = {cell.name: _runs(home, cell.name, plan) for cell in plan.trained}
+    measured = {name: Measured.of(found, task) for name, found in runs.items()}
+    results = [
+        measured[cell.name].result(cell, runs[cell.name], str(plan.failures.get(cell.name, "")))
+        for cell in plan.trained
+    ]
+    examples = next((r.scores.examples for rs in runs.values() for r in rs if r.scores), 0)
+    return Ablation(
+        path=str(path),
+        task=plan.recipe.task,
+        source=plan.recipe.source,
+        metric=task.metric,
+        seeds=plan.seeds,
+        examples=examples,
+        results=tuple(results),
+        lines=tuple(_lines(plan, task, {r.name: r for r in results}, measured)),
+        asked_seconds=plan.limit_seconds,
+        used_seconds=plan.used_seconds,
+        fit_seconds=plan.fit_seconds,
+        notes=plan.notes,
+    )
+
+
+def _runs(home: Path, cell: str, plan: Plan) -> list[Run]:
+    """Those that are finished, by seed."""
+    first = plan.recipe.seed
+    folders = [folder_of(home, cell, first + i) for i in range(plan.seeds)]
+    return [store.read(folder) for folder in folders if (folder / store.RUN).exists()]
+
+
+# --- what the runs of a recipe gave --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outcomes of a recipe's runs, as they are and on spoilt examples."""
+
+    outcomes: tuple[Outcomes, ...] = ()
+    plain: effects.Cell | None = None
+    shifted: effects.Cell | None = None
+
+    @staticmethod
+    def of(runs: Sequence[Run], task: Task) -> Measured:
+        import numpy as np
+
+        if not runs:
+            return Measured()
+        outcomes = tuple(read_outcomes(run.path / store.OUTCOMES) for run in runs)
+        shifted = None
+        if all((run.path / effects.SHIFTED).exists() for run in runs):
+            kept = [read_outcomes(run.path / effects.SHIFTED) for run in runs]
+            qualities_S = np.array([float(one["quality"][0]) for one in kept])
+            shifted = effects.Cell(qualities_S, np.stack([one["values"] for one in kept]))
+        return Measured(outcomes, effects.cell(outcomes, task), shifted)
+
+    def result(self, cell: Cell, runs: Sequence[Run], failure: str) -> Result:
+        fits = [next(r.cost for r in run.receipts if r.technique == "fit") for run in runs]
+        return Result(
+            name=cell.name,
+            techniques=cell.techniques,
+            qualities=tuple(self.plain.qualities_S.tolist()) if self.plain else (),
+            shifted=tuple(self.shifted.qualities_S.tolist()) if self.shifted else (),
+            seconds=tuple(cost.wall_seconds for cost in fits),
+            steps=tuple(cost.steps for cost in fits),
+            paths=tuple(str(run.path) for run in runs),
+            failure=failure,
+        )
+
+
+# --- statements ----------------------------------------------------------------------------------
+
+
+def _lines(
+    plan: Plan, task: Task, results: Mapping[str, Result], measured: Mapping[str, Measured]
+) -> list[Line]:
+    """A line for every statement, family by family; those that cannot be made say why."""
+    contrasts = [
+        contrast
+        for contrast in plan.design.contrasts()
+        if all(name in plan.cells for name, _ in contrast.weights)
+    ]
+    lines: dict[Contrast, Line] = {}
+    for kind in dict.fromkeys(contrast.kind for contrast in contrasts):
+        family = [c for c in contrasts if c.kind == kind]
+        lacking = {c: _lacking(c, plan, results) for c in family}
+        whole = [c for c in family if not lacking[c]]
+        timed = {c: _timed(c, results) for c in family}
+        if plan.seeds == 1:
+            lines |= {c: _of_runs(timed[c], c, task, measured, len(whole)) for c in whole}
+        else:
+            told = _of_techniques([timed[c] for c in whole], whole, measured)
+            lines |= dict(zip(whole, told, strict=True))
+        lines |= {c: replace(timed[c], reason=lacking[c]) for c in family if lacking[c]}
+    return [lines[contrast] for contrast in contrasts]
+
+
+def _lacking(contrast: Contrast, plan: Plan, results: Mapping[str, Result]) -> str:
+    """Why a statement cannot be made; "" where it can."""
+    for name, _ in contrast.weights:
+        if results[name].failure:
+            return f"the fit of {results[name]} failed: {results[name].failure}"
+    done = min(len(results[name].qualities) for name, _ in contrast.weights)
+    if done < plan.seeds:
+        return f"{done} of {counted(plan.seeds, 'seed')} were trained"
+    return ""
+
+
+def _timed(contrast: Contrast, results: Mapping[str, Result]) -> Line:
+    """A line that knows only what its fits took."""
+    sides: dict[bool, list[float]] = {True: [], False: []}
+    for name, weight in contrast.weights:
+        sides[weight > 0] += results[name].seconds
+    means = {side: sum(found) / len(found) if found else 0.0 for side, found in sides.items()}
+    return Line(
+        contrast.kind,
+        contrast.technique,
+        seconds=means[True],
+        more_seconds=means[True] - means[False],
+    )
+
+
+def _of_runs(
+    line: Line, contrast: Contrast, task: Task, measured: Mapping[str, Measured], count: int
+) -> Line:
+    """What one seed can say: of two runs, paired over examples."""
+    pair = contrast.pair
+    if pair is None:
+        return replace(line, reason="one seed compares two runs, not averages over several")
+    before, after = (measured[name].outcomes[0] for name in pair)
+    each = effects.bonferroni(count)
+    gain = evidence.paired(before, after, task, each)
+    note = f"; Bonferroni over {count}" if count > 1 else ""
+    shifted = None
+    spoilt = [measured[name].shifted for name in pair]
+    if spoilt[0] is not None and spoilt[1] is not None:
+        shifted = effects.of_runs(spoilt[0], spoilt[1]).interval(each)
+    return replace(
+        line,
+        gain=replace(gain, method=gain.method + note),
+        shifted=shifted,
+        statement=OF_RUNS[evidence.verdict(gain)],
+        reason=f"one seed says nothing of a technique; {effects.FEWEST_SEEDS} or more do",
+    )
+
+
+def _of_techniques(
+    lines: Sequence[Line], family: Sequence[Contrast], measured: Mapping[str, Measured]
+) -> list[Line]:
+    """What several seeds say of the techniques, the family as one."""
+    as_it_is = {name: m.plain for name, m in measured.items() if m.plain is not None}
+    spoilt = {name: m.shifted for name, m in measured.items() if m.shifted is not None}
+    found = _effects(family, as_it_is)
+    told = effects.judged(found)
+    shifted: list[tuple[Interval | None, Verdict]] = [(None, "not measured")] * len(family)
+    if all(name in spoilt for contrast in family for name, _ in contrast.weights):
+        shifted = [*effects.judged(_effects(family, spoilt))]
+    each = effects.bonferroni(len(family))
+    rows = zip(lines, found, told, shifted, strict=True)
+    return [
+        replace(
+            line,
+            gain=gain,
+            verdict=verdict,
+            statement=OF_A_TECHNIQUE.get(verdict, ""),
+            shifted=under,
+            shifted_verdict=under_verdict,
+            smallest_seen=effect.smallest_seen(each),
+            reason=""
+            if verdict != "not measured"
+            else f"{counted(effect.seeds, 'seed')} prove nothing of a technique; "
+            f"{effects.FEWEST_SEEDS} or more do",
+        )
+        for line, effect, (gain, verdict), (under, under_verdict) in rows
+    ]
+
+
+def _effects(family: Sequence[Contrast], cells: Mapping[str, effects.Cell]) -> list[effects.Effect]:
+    """The variance between seeds is pooled over every recipe that has all its seeds."""
+    most = max((cell.seeds for cell in cells.values()), default=0)
+    spread = effects.Spread.pooled([cell for cell in cells.values() if cell.seeds == most])
+    return [
+        effects.contrast(
+            [cells[name] for name, _ in contrast.weights],
+            [weight for _, weight in contrast.weights],
+            spread,
+        )
+        for contrast in family
+    ]
