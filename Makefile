@@ -14,12 +14,14 @@ endif
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: $(STAMP) ## a network for handwritten digits in a minute, with its bundle and receipt
-	rm -rf runs/demo
+demo: $(STAMP) ## a minute of handwritten digits and one of dates, with bundles and receipts
+	rm -rf runs/demo runs/dates
 	$(BIN)/shoestring train mnist --budget 60s --out runs/demo
 	$(BIN)/shoestring verify runs/demo
 	$(BIN)/shoestring evaluate runs/demo mnist:test
 	$(BIN)/shoestring receipt runs/demo
+	$(BIN)/shoestring train dates --budget 60s --out runs/dates
+	echo "<de> 3. Oktober 1990" | $(BIN)/shoestring predict runs/dates
 
 test: $(STAMP) ## every test but the slow ones, with a floor under the coverage
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=92
