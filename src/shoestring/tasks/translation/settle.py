@@ -28,7 +28,8 @@ Opener = Callable[[Run], tuple[Mapping[str, bytes], Predictor]]  # files of a bu
 MOST_PAIRS = 1_024  # that settings are compared on, evenly spread
 FEWEST_PAIRS = 100  # below it nothing can be told apart, and the usual settings stay
 FIRST_PAIRS = 48  # from which the seconds of all others are told
-PASSES = 10  # over the pairs, of everything that is compared
+INT8_SHARE = 0.5  # of the seconds, for float32 and int8 beside each other
+INT8_PASSES, SEARCH_PASSES = 2, 7  # over the pairs
 WORTH = 0.1  # BLEU by which other settings must be better than the usual ones
 LOST = 0.2  # BLEU that int8 may lose
 FASTER = 1.05  # by how much it must be the faster
@@ -56,6 +57,16 @@ class Pairs:
         places = np.linspace(0, len(self._examples) - 1, min(count, len(self._examples)))
         self.chosen = np.unique(places.astype(np.int64)).tolist()
 
+    def enough(self, seconds: float, tried: Tried, passes: int) -> bool:
+        """Chooses as many pairs as can be translated so often in the seconds; whether these are
+        enough to tell anything apart."""
+        count = min(MOST_PAIRS, int(seconds * tried.sentences_per_second / passes))
+        self.choose(count)
+        return count >= min(FEWEST_PAIRS, len(self._examples))
+
+    def __str__(self) -> str:
+        return counted(len(self.chosen), "validation pair")
+
     def tried(self, predictor: TranslationPredictor, options: SearchOptions) -> Tried:
         """The chosen pairs translated."""
         sources = [predictor.pieces(self._examples.sources[i])[:MOST_PIECES] for i in self.chosen]
@@ -79,20 +90,22 @@ def settled(run: Run, examples: Examples, opened: Opener, seconds: float) -> tup
     assert isinstance(predictor, TranslationPredictor)
     pairs = Pairs(predictor, cast(TranslationExamples, examples))
     pairs.choose(FIRST_PAIRS)
-    first = pairs.tried(predictor, predictor.search)
-    left = max(0.0, end - time.perf_counter())
-    count = min(MOST_PAIRS, int(left * first.sentences_per_second / PASSES))
-    if count < min(FEWEST_PAIRS, len(examples)):
-        return run, "too few seconds to measure int8 and search settings: the usual ones ship"
-    pairs.choose(count)
-    best = pairs.tried(predictor, predictor.search)
-    said: list[str] = []
-    if asked == "auto":
-        run, predictor, best, why = _lighter(run, files, predictor, pairs, best, opened)
+    tried, said = pairs.tried(predictor, predictor.search), list[str]()
+    if asked == "auto" and pairs.enough(INT8_SHARE * _left(end), tried, INT8_PASSES):
+        whole = pairs.tried(predictor, predictor.search)
+        run, predictor, tried, why = _lighter(run, files, predictor, pairs, whole, opened)
         said.append(why)
-    run, why = _search(run, predictor, pairs, best, end)
-    said.append(why)
-    return run, f"on {counted(len(pairs.chosen), 'validation pair')}: {'; '.join(said)}"
+    if pairs.enough(_left(end), tried, SEARCH_PASSES):
+        usual = pairs.tried(predictor, predictor.search)
+        run, why = _search(run, predictor, pairs, usual, end)
+        said.append(why)
+    return run, "; ".join(said) or (
+        "too few seconds to measure int8 and search settings: the usual ones ship"
+    )
+
+
+def _left(end: float) -> float:
+    return max(0.0, end - time.perf_counter())
 
 
 def _lighter(
@@ -112,8 +125,8 @@ def _lighter(
     assert isinstance(light, TranslationPredictor)
     found = pairs.tried(light, light.search)
     told = (
-        f"int8 takes {_megabytes(light_files)} instead of {_megabytes(files)} and translates "
-        f"{found.sentences_per_second:,.0f} sentences a second instead of "
+        f"on {pairs} int8 takes {_megabytes(light_files)} instead of {_megabytes(files)} and "
+        f"translates {found.sentences_per_second:,.0f} sentences a second instead of "
         f"{whole.sentences_per_second:,.0f}, at {found.bleu:.2f} BLEU instead of {whole.bleu:.2f}"
     )
     faster = found.sentences_per_second >= FASTER * whole.sentences_per_second
@@ -142,10 +155,10 @@ def _search(
         if getattr(options, name) != getattr(predictor.search, name)
     }
     if not changed or best.bleu < usual.bleu + WORTH:
-        return run, "no other search settings were better"
+        return run, f"no other search settings were better on {pairs}"
     search = {**(run.facts.get("search") or {}), **changed}
     said = " and ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changed.items())
-    why = f"{said} gave {best.bleu:.2f} BLEU, the usual search {usual.bleu:.2f}"
+    why = f"on {pairs} {said} gave {best.bleu:.2f} BLEU, the usual search {usual.bleu:.2f}"
     return replace(run, facts={**run.facts, "search": search}), why
 
 
