@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoestring.autopilot.ablate import ablate
     from shoestring.autopilot.diagnose import diagnose
+    from shoestring.autopilot.finish import apply
     from shoestring.autopilot.train import train
     from shoestring.bundle.bundle import Bundle, load, predict
     from shoestring.bundle.verify import verify
@@ -31,6 +32,7 @@ __all__ = [
     "Run",
     "UserError",
     "ablate",
+    "apply",
     "compare",
     "data_get",
     "data_list",
@@ -54,6 +56,7 @@ _HOMES = {
     "Run": "core.run:Run",
     "UserError": "core.errors:UserError",
     "ablate": "autopilot.ablate:ablate",
+    "apply": "autopilot.finish:apply",
     "compare": "report.compare:compare",
     "data_get": "data.catalog:get",
     "data_list": "data.catalog:listing",

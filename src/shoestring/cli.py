@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Sequence
 
 import click
 
 import shoestring
+from shoestring.cli_apply import apply
 from shoestring.cli_diagnose import diagnose
 from shoestring.cli_evaluate import evaluate
 from shoestring.cli_evidence import ablate, compare
@@ -23,6 +22,7 @@ from shoestring.cli_options import (
     quietly,
     refuse_changes,
 )
+from shoestring.cli_receipts import show_receipts
 from shoestring.core.errors import DataError
 from shoestring.data.names import counted
 from shoestring.report import words
@@ -158,7 +158,10 @@ def train(
     if quiet and not as_json:
         click.echo(str(run.path))
     else:
-        _show_receipts([run.path], as_json, details=False, single=True)
+        show_receipts([run.path], as_json, details=False, single=True)
+
+
+commands.add_command(apply)
 
 
 @commands.command(cls=AnsweringCommand)
@@ -229,7 +232,7 @@ commands.add_command(diagnose)
 @as_json
 def receipt(runs: tuple[str, ...], details: bool, as_json: bool) -> None:
     """Show what RUNS (or bundles) cost, and what that bought."""
-    _show_receipts(runs, as_json, details)
+    show_receipts(runs, as_json, details)
 
 
 @commands.command()
@@ -281,23 +284,3 @@ def data_get(name: str, quiet: bool) -> None:
     with progress.watch(sys.stderr, quiet=quiet) as listener:
         path = shoestring.data_get(name, listener.stage)
     click.echo(str(path))
-
-
-# --- what they share -----------------------------------------------------------------------------
-
-
-def _show_receipts(
-    paths: Sequence[str | os.PathLike[str]], as_json: bool, details: bool, single: bool = False
-) -> None:
-    sheets = [shoestring.receipt(path) for path in paths]
-    if as_json:
-        print_json(sheets[0] if single else sheets)
-        return
-    from shoestring.report import text
-
-    for number, sheet in enumerate(sheets):
-        click.echo("\n" if number else "", nl=False)
-        text.show(text.receipt(sheet, details), sys.stdout)
-    if not details and any(sheet.has_details for sheet in sheets):
-        path = paths[0] if len(paths) == 1 else "RUNS"
-        click.echo(f"\nmore tables: shoestring receipt {words.visible(str(path))} --details")

@@ -62,7 +62,11 @@ def train(
     if resume:
         return _resumed(out or source, budget, log_every, listener)
     base = base_recipe(source, task, recipe)
-    chosen = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
+    from shoestring.autopilot import finish
+
+    given = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
+    chosen, then = finish.divided(given, base.then)
+    base = replace(base, then=then)
     said: dict[str, Any] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -73,11 +77,11 @@ def train(
         "network": network,
     }
     lengths = {"steps": steps, "epochs": epochs, "budget_seconds": seconds_of(budget)}
-    full = asked(base, bool(chosen), without, options or {}, said, lengths)
+    full = asked(base, bool(given), without, options or {}, said, lengths)
     path = Path(out) if out is not None else free_folder(full.source)
     store.create(path)
     try:
-        return _trained(Run(path, full.task, full), tuple(chosen), budget, log_every, listener)
+        return _trained(Run(path, full.task, full), chosen, budget, log_every, listener)
     except (UserError, KeyboardInterrupt):
         if not store.begun(path):  # no step was planned: leave nothing that looks unfinished
             store.remove(path)
@@ -111,6 +115,7 @@ def asked(
         options=to_plain(given),
         without=(*base.without, *without),
         hooks=tuple(h for h in base.hooks if h.partition(":")[0] not in without),
+        then=tuple(h for h in base.then if h.partition(":")[0] not in without),
         **named,
     )
     _checked(full)
@@ -182,6 +187,10 @@ def _resumed(
 ) -> Run:
     if path is None:
         raise UserError("say which unfinished run to resume: shoestring train --resume runs/a")
+    if (Path(path) / store.RUN).exists():
+        from shoestring.autopilot import finish
+
+        return finish.resumed(store.read(path), budget, listener)
     run = store.read_started(path)
     spent = store.read_spent(run.path)
     said = seconds_of(budget)
@@ -220,8 +229,10 @@ def _fitted(
     run: Run, dataset: Dataset, budget: Budget, log_every: int | None, listener: Listener
 ) -> Run:
     """Fit, store, export, grade; and the test split where the recipe asks for it."""
+    from shoestring.autopilot import finish
     from shoestring.engine import device, fit, interrupt, placement, remarks, seal
 
+    whole, budget = budget, finish.fit_clock(budget, run.recipe.then)
     place = placement.Local(run.recipe.device)
     seal.warmed()
     with (
@@ -236,14 +247,15 @@ def _fitted(
         threads = run.recipe.threads or 1
         run = replace(run, environment=device.environment(threads, place.device))
         run = seal.sealed(run, weights, dataset, budget, cost, stop)
-        if run.recipe.open_test:
+        if run.recipe.open_test and not run.recipe.then:  # else what follows ships
             run = seal.opened(run, budget, listener)
     used = budget.elapsed()
     rest = used - sum(receipt.cost.wall_seconds for receipt in run.receipts)
     run = noted(run, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
     figures: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
     run = noted(run, "total", cost=Cost(wall_seconds=used), options=figures)
-    return store.write_finished(run)
+    run = store.write_finished(run)
+    return finish.finished(run, dataset, whole, listener) if run.recipe.then else run
 
 
 def seconds_of(budget: Budget | str | float | None) -> float | None:

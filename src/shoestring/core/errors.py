@@ -43,3 +43,8 @@ class MissingExtra(UserError):
 
 class Interrupted(UserError):
     exit_code = 130
+
+
+class Skipped(Exception):
+    """Raised by a technique that looked and leaves a run as it is; says why. No error: the run
+    goes on without it, and the receipt holds the reason."""

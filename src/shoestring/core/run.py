@@ -54,6 +54,7 @@ class Recipe:
     evaluate_every: int | None = None  # steps
     plan: tuple[PlanChange, ...] = ()  # filled by the fit, replayed by a repeat
     hooks: tuple[str, ...] = ()  # techniques that change the fit, in their command-line words
+    then: tuple[str, ...] = ()  # techniques on the finished run, in order
     without: tuple[str, ...] = ()  # default techniques that were asked to stay out
     open_test: bool = False  # open the test split once, when the fit has ended
 
@@ -77,6 +78,7 @@ class Run:
     receipts: tuple[Receipt, ...] = ()
     findings: tuple[Finding, ...] = ()
     parents: tuple[str, ...] = ()
+    lineage: tuple[Plain, ...] = ()  # a tree: each parent's figures, and its own parents'
     environment: Plain = field(default_factory=dict)  # versions, processor, threads
     version: int = RUN_VERSION
 

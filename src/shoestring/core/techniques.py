@@ -22,6 +22,24 @@ class Technique(Protocol):
         """A new run; the argument stays as it was."""
 
 
+class Finisher:
+    """A technique that takes a trained run and makes another one of it. Its `apply` works with
+    `engine/derive.py`: data, weights, a folder of its own, a fit that goes on, a new bundle."""
+
+    # Of a budget that is shared by a fit and what follows it, beside the fit's own 1.0.
+    portion: float = 0.1
+    # Whether it decides something on validation; it does so on `derive.deciding`, and its gain is
+    # then measured on the other examples.
+    chooses: bool = False
+    # More runs that it works on, as paths; the field that holds them, where there is one.
+    takes: str = ""
+
+    @property
+    def finishes(self) -> bool:
+        """Whether, with these options, it works on trained runs; else it changes a recipe."""
+        return True
+
+
 class Hook:
     """A technique that changes how a fit goes. Every slot has a neutral default; a technique
     takes the slots that it needs. No slot sees the loop, the clock or ranks."""
@@ -31,6 +49,8 @@ class Hook:
     refreshed_batches: int = 0
     # What is found on throw-away steps before the fit: "rate", "batch".
     finds: tuple[str, ...] = ()
+    # Whether `begin` puts weights in place, so that a fit that goes on leaves it out.
+    begins: bool = False
     # What this technique decides alone, in words; two that decide the same contradict each other.
     decides: tuple[str, ...] = ()
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from shoestring import plugins
+from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import UserError
 from shoestring.core.plain import to_plain
 from shoestring.core.receipt import Interval, Receipt, Scores, Verdict
 from shoestring.core.run import Run
-from shoestring.core.techniques import Hook, Technique
-from shoestring.engine import evidence, store
+from shoestring.core.techniques import Finisher, Hook, Technique
+from shoestring.engine import evidence, part, store
 
 
 def apply(technique: Technique, run: Run, budget: Budget) -> Run:
@@ -21,6 +22,8 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     An edit of a recipe is not measured here: its gain shows only beside a run without it. A
     technique on a trained run is measured against its parent.
     """
+    if isinstance(technique, Finisher) and technique.finishes and not run.trained:
+        raise UserError(f"{_name(technique)} works on a trained run: train one first")
     with budget.meter() as meter:
         after = technique.apply(run, budget)
     gain: Interval | None = None
@@ -29,8 +32,7 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     if not run.trained:
         reason = "no run without it to compare with; train one with --without " + _name(technique)
     elif after.path != run.path:
-        files = (run.path / store.OUTCOMES, after.path / store.OUTCOMES)
-        gain, verdict = evidence.gain(*files, plugins.task(run.task))
+        gain, verdict, reason = _gained(technique, run, after)
     receipt = Receipt(
         technique=plugins.words(technique),
         options=to_plain(technique),
@@ -44,6 +46,19 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
         at=now(),
     )
     return after.with_receipt(receipt)
+
+
+def _gained(technique: Technique, run: Run, after: Run) -> tuple[Interval | None, Verdict, str]:
+    """The paired gain over the parent, on examples that the technique decided nothing on."""
+    before, now = run.path / store.OUTCOMES, after.path / store.OUTCOMES
+    if not before.is_file():
+        return None, "not measured", f"{run.path} has no outcomes to compare with"
+    left_out = None
+    if getattr(technique, "chooses", False):
+        rows = len(read_outcomes(before)["hashes"])
+        left_out = part.decided(rows)
+    found, verdict = evidence.gain(before, now, plugins.task(run.task), left_out)
+    return found, verdict, ""
 
 
 def edited(techniques: tuple[Technique, ...], run: Run, budget: Budget) -> Run:

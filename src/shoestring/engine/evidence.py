@@ -41,9 +41,15 @@ class Pairs:
         return self.both + self.only_before + self.only_after + self.neither
 
 
-def gain(before: Path, after: Path, task: Task) -> tuple[Interval, Verdict]:
-    """The gain in the task's metric between two outcomes files, and what it amounts to."""
-    interval = paired(read_outcomes(before), read_outcomes(after), task)
+def gain(
+    before: Path, after: Path, task: Task, left_out: NDArray[np.bool_] | None = None
+) -> tuple[Interval, Verdict]:
+    """The gain in the task's metric between two outcomes files, and what it amounts to. `left_out`
+    marks examples of the first that something was decided on."""
+    first = read_outcomes(before)
+    if left_out is not None:
+        first = {name: values[~left_out] for name, values in first.items()}
+    interval = paired(first, read_outcomes(after), task)
     return interval, verdict(interval)
 
 

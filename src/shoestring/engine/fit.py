@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,13 @@ def fit(
     listener: Listener,
     interrupt: Interrupt,
     log_every: int | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[Run, dict[str, torch.Tensor]]:
     """Trains what the recipe says and returns the run with its curve and the best weights.
 
-    Goes on from the checkpoint in the run's folder where there is one. Raises Interrupted after
-    saving when asked to stop, RunError when the loss stays non-finite.
+    Goes on from the checkpoint in the run's folder where there is one; `weights` are what a fit
+    begins with instead of random ones, in the names of the run's architecture. Raises Interrupted
+    after saving when asked to stop, RunError when the loss stays non-finite.
     """
     feeds, looks = Feeds.of(run, dataset, placement), pacing.Looks.of(run, budget)
     fresh = not run.recipe.plan
@@ -54,7 +56,7 @@ def fit(
         run = finder.found(run, feeds, budget, placement, listener)
         run, looks = pacing.planned(run, feeds, budget, placement, listener)
     torch.set_num_threads(run.recipe.threads or torch.get_num_threads())
-    loop = Loop(run, feeds, placement)
+    loop = Loop(run, feeds, placement, weights)
     run = _begun(run, loop, listener)
     if fresh:
         store.write_started(run)

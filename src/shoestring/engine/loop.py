@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -64,19 +64,32 @@ def hooks_of(recipe: Recipe) -> list[Hook]:
     return [hook for hook in map(plugins.technique, recipe.hooks) if isinstance(hook, Hook)]
 
 
+def kind_of(run: Run) -> str:
+    """The network of a run: that of its architecture, or before there is one of its recipe."""
+    return str((run.architecture or run.recipe.network)["kind"])
+
+
 class Loop:
     """One fit in progress: model, optimizer, feeds and Progress."""
 
-    def __init__(self, run: Run, feeds: Feeds, placement: Placement) -> None:
+    def __init__(
+        self,
+        run: Run,
+        feeds: Feeds,
+        placement: Placement,
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         recipe = run.recipe
         self.recipe, self.placement = recipe, placement
         self.task: Task = plugins.task(recipe.task)
         self.hooks = hooks_of(recipe)
-        self.network: Network = self.task.network(recipe.network["kind"])
+        self.network: Network = self.task.network(kind_of(run))
         self.architecture = run.architecture or self.network.architecture(recipe.network, run.facts)
         self.train, self.validation = feeds.train, feeds.validation
         seed_step(recipe.seed, -1, placement.device)
         model = self.network.build(self.architecture)
+        if weights is not None:
+            model.load_state_dict({name: t.clone() for name, t in weights.items()})
         for hook in self.hooks:
             model = hook.prepare(model, self.network)
         # What the hooks have to say of where this fit begins.

@@ -16,7 +16,7 @@ from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import schedule, store
 from shoestring.engine.device import PRECISIONS, default_threads, wait
-from shoestring.engine.loop import Feeds, Loop
+from shoestring.engine.loop import Feeds, Loop, kind_of
 
 # Between checkpoints on disk, at the least. Tests of killed processes want one at every look.
 CHECKPOINT_SECONDS = float(os.environ.get("SHOESTRING_CHECKPOINT_SECONDS", "10"))
@@ -51,7 +51,7 @@ class Looks:
     @staticmethod
     def of(run: Run, budget: Budget) -> Looks:
         """Before any was timed."""
-        network = plugins.task(run.task).network(run.recipe.network["kind"])
+        network = plugins.task(run.task).network(kind_of(run))
         return Looks(settling=settling_seconds(budget) if network.settles else 0.0)
 
     def after(self) -> float:

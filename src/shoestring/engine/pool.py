@@ -25,7 +25,7 @@ from shoestring.engine import device, effects, fit, pacing, shift, store
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
-from shoestring.engine.part import Part
+from shoestring.engine.part import Part, decided
 from shoestring.engine.placement import Local
 from shoestring.engine.seal import EXPORT_MODULES
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 SEVERITY = 3  # of 1 to 5, of spoilt examples
 FEWEST_SHIFTED = 100  # examples that are spoilt in every way, where there are so many
-DECIDING = 3  # one of so many validation examples is for the fit's own decisions
 TIMED_EXAMPLES = 32
 TIMED_STEPS, TIMED_SECONDS = 3, 0.5  # of throw-away steps; at least the first, then the second
 WHERE = "the graphs of a bundle, in the process of the fit"
@@ -52,8 +51,8 @@ class Halves:
 
     @staticmethod
     def of(dataset: Dataset) -> Halves:
-        places = np.arange(len(dataset.validation), dtype=np.int64)
-        deciding, judged = places[places % DECIDING == 0], places[places % DECIDING != 0]
+        decides = decided(len(dataset.validation))
+        deciding, judged = np.flatnonzero(decides), np.flatnonzero(~decides)
         fitted = Part(
             dataset.train,
             dataset.validation.part(deciding),

@@ -52,10 +52,11 @@ def sealed(
     weights: Mapping[str, torch.Tensor],
     dataset: Dataset,
     budget: Budget,
-    fit_cost: Cost,
+    fit_cost: Cost | None,
     interrupt: Interrupt,
 ) -> Run:
-    """The run with weights on disk, a bundle that agrees with them, and scores read off it. Raises
+    """The run with weights on disk, a bundle that agrees with them, and scores read off it; no
+    line for a fit where there was none. Raises
     Interrupted between two of these where somebody asked."""
     from shoestring.engine.export import export_run, settled
 
@@ -81,7 +82,8 @@ def sealed(
     run = replace(run, scores=scores)
     padding = run.curve[-1].get("padding", 0.0) if run.curve else 0.0
     padded = f"{padding:.1%} of the positions in its batches were padding" if padding else ""
-    run = noted(run, "fit", cost=fit_cost, after=scores, reason=padded)
+    if fit_cost is not None:
+        run = noted(run, "fit", cost=fit_cost, after=scores, reason=padded)
     if settling:
         run = noted(run, "settle", cost=settle_meter.cost, reason=settling)
     run = noted(run, "export", cost=export_meter.cost, reason=agreement)

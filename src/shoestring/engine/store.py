@@ -83,6 +83,20 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> None:
             )
 
 
+def kept(folder: Path) -> dict[str, bytes]:
+    """What the data brought along, by name, as `keep` wrote it."""
+    if not folder.is_dir():
+        raise RunError(f"there is no folder {folder} any more; put the run back where it was")
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+        and path.name not in _OWN
+        and path.suffix not in (".png", ".jsonl")
+        and not path.name.startswith(".")
+    }
+
+
 @dataclass(frozen=True)
 class Spent:
     """What an unfinished run has used, and the limit that it runs under."""

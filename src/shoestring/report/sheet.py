@@ -13,7 +13,7 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 from shoestring.core.run import Recipe
 from shoestring.data.names import split_of
-from shoestring.engine import store
+from shoestring.engine import derive, store
 
 MANIFEST = "bundle.json"
 TOTAL, TEST_OPENED = "total", "test opened"  # lines with a place of their own on the page
@@ -33,6 +33,7 @@ class Sheet:
     findings: tuple[Finding, ...] = ()
     openings: tuple[Plain, ...] = ()  # of the test split, oldest first
     parents: tuple[str, ...] = ()
+    lineage: Plain = field(default_factory=dict)  # its own branch, where it was made from others
     environment: Plain = field(default_factory=dict)
     curve: tuple[Plain, ...] = ()  # looks at the validation split in the middle of the fit
     pictures: tuple[str, ...] = ()  # files in the run's folder
@@ -94,6 +95,7 @@ def receipt(path: str | os.PathLike[str]) -> Sheet:
         findings=run.findings,
         openings=tuple(store.read_lines(folder / store.OPENINGS)),
         parents=run.parents,
+        lineage=derive.branch(run) if run.lineage else {},
         environment=run.environment,
         curve=run.curve,
         pictures=tuple(sorted(str(path) for path in folder.glob("*.png"))),

@@ -17,6 +17,7 @@ from shoestring import plugins
 from shoestring.core.plain import from_plain
 from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
 from shoestring.data.names import counted
+from shoestring.report import lineage
 from shoestring.report.tables import curve, interval_words, scores, section
 from shoestring.report.words import all_visible, count, duration, gain, milliseconds, quality, size
 
@@ -67,6 +68,8 @@ def receipt(sheet: Sheet, details: bool = False) -> Group:
     if sheet.lines:
         notes = [_notes(sheet.lines)] if any(line.reason for line in sheet.lines) else []
         parts += section("Techniques and work", _Lines(sheet.lines), *notes)
+    if sheet.lineage:
+        parts += section("Lineage", lineage.tree(sheet.lineage))
     if sheet.scores is not None:
         parts += [Text(""), scores(sheet.scores, details)]
     if details and sheet.curve:

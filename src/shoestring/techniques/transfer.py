@@ -44,6 +44,8 @@ class Transfer(Hook):
     & Ruder 2018, "Universal language model fine-tuning" (gradual unfreezing, discriminative rates).
     """
 
+    begins = True
+
     start: str = field(
         default="", metadata={"help": "a run, a bundle, or weights from elsewhere, by their name"}
     )

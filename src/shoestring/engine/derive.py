@@ -1,0 +1,292 @@
+"""derive: new runs made from finished ones: folder, data, weights, a fit that goes on, bundle.
+
+A technique on trained runs works with these functions. Which folder it fills, who listens and
+whether somebody asked to stop stands on the desk that `applied` lays for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoestring import plugins
+from shoestring.core.budget import Budget, Cost
+from shoestring.core.errors import Interrupted, RunError, Skipped, UserError
+from shoestring.core.listener import Listener, Quiet
+from shoestring.core.plain import to_plain
+from shoestring.core.protocols import Dataset, Examples
+from shoestring.core.receipt import Receipt, Status
+from shoestring.core.run import Run
+from shoestring.core.techniques import Finisher, Technique
+from shoestring.engine import apply, part, store
+from shoestring.engine.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    import torch
+
+INNER = ("fit", "settle", "export", "grade")  # lines of work inside a technique
+CLOSING = ("total", "start and imports")  # lines that hold for one command alone
+
+
+@dataclass
+class Desk:
+    """Where a technique on trained runs works."""
+
+    folder: Path | None = None  # that its run goes to; None: beside its parent
+    listener: Listener = field(default_factory=Quiet)
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    datasets: dict[str, Dataset] = field(default_factory=dict)  # read once, by fingerprint
+    folders: list[Path] = field(default_factory=list)  # that were made
+
+
+_DESK: ContextVar[Desk] = ContextVar("desk")
+
+
+@contextmanager
+def at(desk: Desk) -> Iterator[Desk]:
+    token = _DESK.set(desk)
+    try:
+        yield desk
+    finally:
+        _DESK.reset(token)
+
+
+def desk() -> Desk:
+    """The one that lies ready, or one beside the parent where nobody listens."""
+    return _DESK.get(Desk())
+
+
+def listener() -> Listener:
+    return desk().listener
+
+
+# --- what a technique begins with ----------------------------------------------------------------
+
+
+def dataset_of(run: Run) -> Dataset:
+    """The data that a run was trained on, read again. RunError where they changed since."""
+    place = desk()
+    if run.recipe.fingerprint in place.datasets:
+        return place.datasets[run.recipe.fingerprint]
+    dataset = plugins.task(run.task).load(run.recipe, place.listener.stage)
+    if dataset.fingerprint != run.recipe.fingerprint:
+        raise RunError(
+            f"the data of {run.path} ({run.recipe.source}) is not what it was trained on; put it "
+            f"back, or train anew"
+        )
+    place.datasets[dataset.fingerprint] = dataset
+    return dataset
+
+
+def model_of(run: Run) -> torch.nn.Module:
+    """A fresh float32 model of a trained run, in evaluation mode, on the CPU."""
+    from shoestring.engine import seal
+
+    if not run.trained:
+        raise UserError(f"{run.path} has no weights yet: train it first")
+    return seal.load_model(run)
+
+
+def deciding(dataset: Dataset) -> Examples:
+    """The third of validation that decisions are made on; gains are measured on the rest."""
+    return dataset.validation.part(np.flatnonzero(part.decided(len(dataset.validation))))
+
+
+# --- what it makes -------------------------------------------------------------------------------
+
+
+def child(run: Run, name: str, others: Sequence[Run] = (), **changes: Any) -> Run:
+    """A run with a new folder, made from `run` (and others): its recipe, facts, files and the lines
+    of its receipt, `changes` in its fields. Nothing is trained or exported yet."""
+    place = desk()
+    folder = place.folder or store.next_free(run.path.parent, f"{run.path.name}-{name}")
+    if folder not in place.folders:
+        store.create(folder)
+        place.folders.append(folder)
+    store.keep(folder, store.kept(run.path))
+    parents = (run, *others)
+    return replace(
+        run,
+        **{
+            "path": folder,
+            "receipts": carried(run),
+            "scores": None,
+            "parents": tuple(str(parent.path) for parent in parents),
+            "lineage": tuple(branch(parent) for parent in parents),
+            **changes,
+        },
+    )
+
+
+def tuned(
+    run: Run,
+    weights: Mapping[str, torch.Tensor],
+    budget: Budget,
+    epochs: float,
+    **changes: Any,
+) -> tuple[Run, dict[str, torch.Tensor], Cost]:
+    """A fit of the run's architecture that goes on from these weights, for so many epochs or as
+    much of them as fits the budget. `changes` are fields of the recipe that is trained with (a
+    rate, hooks); the run keeps the recipe that it has. Returns the best weights and the cost."""
+    from shoestring.engine import device, fit, placement, remarks
+
+    hooks = tuple(words for words in run.recipe.hooks if not _begins(words))
+    recipe = replace(
+        run.recipe,
+        **{
+            "plan": (),
+            "evaluate_every": None,
+            "steps": None,
+            "epochs": epochs,
+            "budget_seconds": budget.seconds,
+            "hooks": hooks,
+            **changes,
+        },
+    )
+    dataset, place = dataset_of(run), placement.Local(device.resolve(recipe.device))
+    with device.settled(recipe.threads or device.default_threads()), budget.meter() as meter:
+        fitted, best = fit.fit(
+            replace(run, recipe=recipe),
+            dataset,
+            budget,
+            place,
+            meter,
+            listener(),
+            desk().interrupt,
+            weights=weights,
+        )
+    cost = remarks.fit_cost(meter.cost, fitted.receipts[len(run.receipts) :])
+    for name in (store.CHECKPOINT, store.SAFE, store.STARTED, store.SPENT):
+        (run.path / name).unlink(missing_ok=True)
+    return replace(run, curve=fitted.curve), best, cost
+
+
+def sealed(
+    run: Run, weights: Mapping[str, torch.Tensor], budget: Budget, fit_cost: Cost | None = None
+) -> Run:
+    """The run with its weights stored, a bundle that agrees with them, and scores read off it."""
+    from shoestring.engine import device, seal
+
+    with device.settled(run.recipe.threads or device.default_threads()):
+        return seal.sealed(run, weights, dataset_of(run), budget, fit_cost, desk().interrupt)
+
+
+def _begins(words: str) -> bool:
+    return bool(getattr(plugins.technique(words), "begins", False))
+
+
+def carried(run: Run) -> tuple[Receipt, ...]:
+    """The lines that a run hands on to one made from it."""
+    return tuple(line for line in run.receipts if line.technique not in CLOSING)
+
+
+# --- lineage -------------------------------------------------------------------------------------
+
+
+def branch(run: Run) -> dict[str, Any]:
+    """A run's own figures and its parents', as plain values that outlive its folder."""
+    steps = [line for line in run.receipts if line.technique not in CLOSING]
+    names = plugins.technique_names()
+    made = [line for line in steps if line.technique.partition(":")[0] in names and line.before]
+    seconds = sum(line.cost.wall_seconds for line in run.receipts if line.technique == "total")
+    scores = run.scores
+    return {
+        "path": str(run.path),
+        "technique": made[-1].technique if made and run.lineage else "train",
+        "network": str((run.architecture or {}).get("kind", "")),
+        "quality": None if scores is None else scores.quality,
+        "metric": "" if scores is None else scores.metric,
+        "size_bytes": None if scores is None else scores.size_bytes,
+        "latency_ms": None if scores is None else to_plain(scores.latency_ms).get("model"),
+        "seconds": seconds,
+        "parents": [to_plain(parent) for parent in run.lineage],
+    }
+
+
+# --- one technique on finished runs --------------------------------------------------------------
+
+
+def applied(
+    technique: Technique, runs: Sequence[Run], folder: Path, budget: Budget, place: Desk
+) -> Run:
+    """The finished run that a technique makes of the first of `runs` (the others are its further
+    runs), in `folder`, with its receipt. Where it raises, nothing is left there."""
+    run = runs[0]
+    began = budget.elapsed()
+    with at(replace(place, folder=folder, datasets=place.datasets, folders=[])):
+        try:
+            try:
+                after = apply.apply(technique, run, budget)
+            except Skipped as skipped:
+                after = _unchanged(technique, run, str(skipped), "skipped")
+        except (UserError, KeyboardInterrupt) as error:
+            store.remove(folder)
+            if isinstance(error, Interrupted):
+                name = plugins.words(technique).partition(":")[0]
+                raise Interrupted(f"stopped in {name}; {run.path} is as it was") from error
+            raise
+    return _written(technique, run, after, budget.seconds, budget.elapsed() - began)
+
+
+def failed(technique: Technique, run: Run, folder: Path, reason: str, place: Desk) -> Run:
+    """A copy of the run in `folder`, with a line that says why the technique failed."""
+    with at(replace(place, folder=folder, folders=[])):
+        copy = _unchanged(technique, run, reason, "failed")
+    return _written(technique, run, copy, None, 0.0)
+
+
+def _written(technique: Technique, run: Run, after: Run, asked: float | None, used: float) -> Run:
+    after = replace(after, receipts=_gathered(after.receipts, len(carried(run))))
+    after = after.with_recipe(then=(*run.recipe.then[: _done(run)], plugins.words(technique)))
+    after = apply.noted(
+        after,
+        "total",
+        cost=Cost(wall_seconds=used),
+        options={"asked_seconds": asked, "used_seconds": used},
+    )
+    return store.write_finished(after)
+
+
+def _gathered(lines: tuple[Receipt, ...], carried: int) -> tuple[Receipt, ...]:
+    """The lines with those of a technique's own fit, export and grade taken into its line, the
+    last: their cost is part of it, and what they say is said there. The first were handed on."""
+    inner = [line for line in lines[carried:-1] if line.technique in INNER]
+    said = [line.reason for line in (lines[-1], *inner) if line.reason]
+    kept = [line for line in lines[carried:-1] if line.technique not in INNER]
+    return (*lines[:carried], *kept, replace(lines[-1], reason="; ".join(dict.fromkeys(said))))
+
+
+def _done(run: Run) -> int:
+    """How many of its recipe's techniques on finished runs it has been through."""
+    return len(run.recipe.then) if run.lineage else 0
+
+
+def _unchanged(technique: Technique, run: Run, reason: str, status: Status) -> Run:
+    """A copy of the run with a line that says why the technique left it as it is."""
+    copy = child(run, plugins.words(technique).partition(":")[0], scores=run.scores)
+    for path in run.path.iterdir():
+        target = copy.path / path.name
+        if path.name in (store.BUNDLE, store.WEIGHTS, store.METRICS, store.OUTCOMES):
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
+    line = Receipt(
+        technique=plugins.words(technique),
+        options=to_plain(technique),
+        status=status,
+        before=run.scores,
+        after=run.scores,
+        reason=reason,
+        at=apply.now(),
+    )
+    return copy.with_receipt(line)
+
+
+def finisher(technique: Technique) -> Finisher | None:
+    """The technique where it works on trained runs, with the options that it has."""
+    return technique if isinstance(technique, Finisher) and technique.finishes else None
