@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shoestring.core.protocols import Quality
 from shoestring.engine.loop import Feeds, Loop
 from shoestring.engine.placement import Local
 from tests import tiny
@@ -33,3 +34,19 @@ def test_clipping_bounds_the_step_that_all_gradients_make_together(
 
     assert moved(1e-3) == pytest.approx(1.9e-3, rel=1e-3)  # Nesterov's first step: 1 + momentum
     assert moved(None) > 1e-2
+
+
+def test_of_two_looks_within_the_noise_the_one_of_the_lower_loss_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = tiny.prepared(tmp_path / "run", tiny.write_npz(tmp_path / "bars.npz"))
+    place = Local("cpu")
+    loop = Loop(run, Feeds.of(run, dataset, place), place)
+    looks = [(30.0, 2.0), (30.5, 2.1), (29.6, 1.9), (31.0, 3.0)]
+    kept = []
+    for quality, loss in looks:
+        found = Quality(quality, loss, 256, noise=0.75)
+        monkeypatch.setattr(type(loop.task), "quality", lambda *_, found=found: found)
+        loop.evaluate()
+        kept.append(loop.progress.best_quality)
+    assert kept == [30.0, 30.0, 29.6, 31.0]

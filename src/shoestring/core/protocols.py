@@ -120,6 +120,7 @@ class Quality:
     quality: float
     loss: float
     examples: int
+    noise: float = 0.0  # below it, of two looks the one of the lower loss is the better
 
 
 @dataclass(frozen=True)

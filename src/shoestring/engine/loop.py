@@ -220,7 +220,8 @@ class Loop:
             found = self.task.quality(self.network, self.raw, self.validation)
         self.raw.train()
         self.raw.load_state_dict(own)
-        if (found.quality, -found.loss) > (p.best_quality, -p.best_loss):
+        gained = found.quality - p.best_quality
+        if gained > found.noise or (gained >= -found.noise and found.loss < p.best_loss):
             p.best_quality, p.best_loss = found.quality, found.loss
             self.best = kept
         sums = self.sums.cpu().clone()

@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from shoestring.core.protocols import Feed, Network, Quality
-from shoestring.tasks.translation.architecture import BEGIN, END, PAD
 from shoestring.tasks.translation.feed import TranslationFeed
 from shoestring.tasks.translation.model import Translator
 from shoestring.tasks.translation.scores import corpus_bleu
+from shoestring.tasks.translation.special import BOS, EOS, PAD
 
 LOOK_EXAMPLES = 256  # a look at the validation split in the middle of a fit takes these at most
 LOOK_BATCH = 128
+NOISE = 12.0  # BLEU by which two looks at like weights differ, times the root of the sentences
 BEYOND = (1.25, 5)  # times the reference, and more pieces: where a look cuts a translation off
 
 
@@ -49,7 +50,7 @@ def looked(network: Network, model: nn.Module, feed: Feed) -> Quality:
         hypotheses += [tokenizer.decode(row) for row in found]
     references = [examples.targets[i] for i in chosen.tolist()]
     bleu = corpus_bleu(hypotheses, references, feed.facts)
-    return Quality(bleu, loss / max(1, pieces), count)
+    return Quality(bleu, loss / max(1, pieces), count, NOISE / max(1, count) ** 0.5)
 
 
 def greedy(
@@ -59,7 +60,7 @@ def greedy(
     ended leave once they are half of all."""
     rows_R = torch.arange(len(source_BS), device=source_BS.device)
     limit_R = limits_B
-    piece_R = torch.full_like(rows_R, BEGIN)
+    piece_R = torch.full_like(rows_R, BOS)
     ended_R = torch.zeros_like(rows_R, dtype=torch.bool)
     memory: Any = model.encode(source_BS, lengths_B)  # what the model's own start takes
     state = model.start(memory)
@@ -67,7 +68,7 @@ def greedy(
     for position in range(int(limit_R.max())):
         logits_RV, state, _ = model.step(state, piece_R)
         piece_R = logits_RV.argmax(1)
-        ended_R = ended_R | (piece_R == END) | (position >= limit_R)
+        ended_R = ended_R | (piece_R == EOS) | (position >= limit_R)
         for row, piece, ended in zip(
             rows_R.tolist(), piece_R.tolist(), ended_R.tolist(), strict=True
         ):
