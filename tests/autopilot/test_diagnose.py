@@ -202,3 +202,9 @@ def test_shares_are_trained_on_at_equal_steps(tmp_path: Path) -> None:
 def test_mending_names_each_kind_once() -> None:
     twice = [Finding("leak", 2, "two leak"), Finding("leak", 1, "one more")]
     assert len(mending([*twice, Finding("split", 3, "set aside")])) == 1
+
+
+def test_a_leak_that_was_left_out_needs_no_mending() -> None:
+    out, kept = Finding("leak", 2, "two, left out", dropped=2), Finding("leak", 1, "one, kept")
+    assert mending([out]) == ()
+    assert [advice.why for advice in mending([out, kept])] == ["one, kept"]

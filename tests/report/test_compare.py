@@ -122,6 +122,10 @@ def test_sentences_are_tested_as_their_field_does(tmp_path: Path) -> None:
     page = text.plain(evidence.comparison(found), 100)
     assert "paired bootstrap (Koehn 2004)" in page
     assert "20 won, 0 lost by the second" in page
+    narrow = text.plain(evidence.comparison(found))
+    assert len(narrow.splitlines()) < 110
+    assert "sacreBLEU, 1,000" in narrow
+    assert narrow.count("paired bootstrap over") == 1
     with pytest.raises(UserError, match=r"is a model of translation and .* of images"):
         compare(first, stored(tmp_path / "c", pictures([0], [0])))
 

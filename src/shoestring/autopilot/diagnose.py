@@ -129,10 +129,13 @@ def _of_data(
 
 
 def mending(findings: Sequence[Finding]) -> tuple[Advice, ...]:
-    """What to do about what was found, each kind once."""
-    kinds = dict.fromkeys(f.kind for f in findings if f.count and f.kind in _MENDING)
-    why = {kind: next(f.message for f in findings if f.kind == kind) for kind in kinds}
-    return tuple(Advice(_MENDING[kind], why[kind]) for kind in kinds)
+    """What to do about what was found, each kind once; nothing about leaks that were left out."""
+    why: dict[str, str] = {}
+    for finding in findings:
+        mended = finding.kind == "leak" and finding.dropped == finding.count
+        if finding.count and finding.kind in _MENDING and not mended:
+            why.setdefault(finding.kind, finding.message)
+    return tuple(Advice(_MENDING[kind], reason) for kind, reason in why.items())
 
 
 def _with_fits(

@@ -87,7 +87,7 @@ def fit(
             began = time.perf_counter()
             line = loop.evaluate()
             spent = time.perf_counter() - began
-            pace.evaluated(spent)
+            pace.evaluated(spent, loop.looked_share)
             meter.count(evaluation_seconds=spent)
             if not math.isfinite(line["validation_loss"] + line["train_loss"]):
                 loop.restore(*safe)

@@ -105,7 +105,7 @@ class Loop:
         exact = torch.float32 if placement.device == "mps" else torch.float64  # MPS has no double
         self.sums = torch.zeros(3, dtype=exact, device=placement.device)
         self.looked = torch.zeros(3, dtype=exact)  # the sums at the last look
-        self.looked_at = 0  # examples of the validation split that a look takes
+        self.looked_share = 1.0  # of the validation split, that a look takes
         self.classes = 0  # known after the first step
         self._order: Sequence[torch.Tensor] = ()
         self._order_epoch = -1
@@ -238,7 +238,7 @@ class Loop:
         if self.train.padding:
             line["padding"] = round(self.train.padding, 4)
         p.curve.append(line)
-        self.looked_at = found.examples
+        self.looked_share = max(1, found.examples) / max(1, len(self.validation))
         return line
 
     def _some(self, count: int) -> Iterator[Batch]:

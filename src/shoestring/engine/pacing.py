@@ -35,7 +35,14 @@ SETTLE_SHARE = 0.05  # of a budget, for what a network decides by measuring befo
 SETTLE_SECONDS = 20.0  # and at most this long
 FEW_STEPS = 50  # below it nothing much is learnt
 FASTER = 1.05  # by how much a lower precision must win
-WINDOW_SECONDS = 1.0  # over which the rate of a running fit is measured
+WINDOW_SHARE = 0.1  # of the seconds left, over which the rate of a running fit is measured
+WINDOW_SECONDS = (0.05, 10.0)  # and at least and at most so long
+WINDOWS = 2  # that must agree: one slow window may be a hiccup, two are a slower machine
+LAST_SECONDS = 3.0  # in which one window is enough
+OVERRUN = (
+    0.05  # of the seconds left, that a plan may seem to overrun them by before it is shortened
+)
+OVERRUN_SECONDS = 0.1  # and at least so much
 LONGER = 1.15  # by how much more must fit before the plan is lengthened
 LENGTHEN_UNTIL = 0.7  # of the progress; after it the rate is too low for more steps to pay
 
@@ -127,9 +134,12 @@ def _timed_look(run: Run, feeds: Feeds, placement: Placement, looks: Looks) -> L
     loop.evaluate()
     seconds = time.perf_counter() - began
     # A look may take a part of the split; what comes after the fit takes all of it.
-    passes = AFTER_EVALUATIONS * len(feeds.validation) / max(1, loop.looked_at)
-    passes += TEST_EVALUATIONS if run.recipe.open_test else 0.0
-    return replace(looks, seconds=seconds, passes=passes)
+    return replace(looks, seconds=seconds, passes=_passes(run.recipe, loop.looked_share))
+
+
+def _passes(recipe: Recipe, share: float) -> float:
+    """Over validation after the fit, in looks that take this share of it."""
+    return AFTER_EVALUATIONS / share + (TEST_EVALUATIONS if recipe.open_test else 0.0)
 
 
 @dataclass(frozen=True)
@@ -187,7 +197,8 @@ class Pace:
         self._budget, self._looks, self._device = budget, looks, device
         self._step_seconds = 0.0
         self._every = run.recipe.evaluate_every or 0
-        self._began, self._steps, self._overruns = time.monotonic(), 0, 0
+        self._began, self._steps, self._fresh = time.monotonic(), 0, False
+        self._over = self._under = 0  # windows in a row
 
     def stepped(self) -> None:
         """Counts a step; once a window has passed, the rate is what that window showed."""
@@ -195,19 +206,25 @@ class Pace:
         seconds = time.monotonic() - self._began
         if seconds >= self._window() and self._steps > TRIAL_STEPS:
             wait(self._device)
-            self._step_seconds = (time.monotonic() - self._began) / self._steps
-            self._restart()
+            now = time.monotonic()
+            self._step_seconds = (now - self._began) / self._steps
+            self._began, self._steps, self._fresh = now, 0, True
 
-    def evaluated(self, seconds: float) -> None:
-        """Notes a look, whose seconds are no step's."""
-        self._looks = replace(self._looks, seconds=seconds)
-        self._restart()
-
-    def _restart(self) -> None:
-        self._began, self._steps = time.monotonic(), 0
+    def evaluated(self, seconds: float, share: float) -> None:
+        """Notes a look at a share of the validation split; its seconds are no step's. What comes
+        after the fit is many looks, so that one that was slow alone must not count in full."""
+        before = self._looks.seconds or seconds
+        passes = _passes(self._recipe, share)
+        self._looks = replace(self._looks, seconds=(before + seconds) / 2, passes=passes)
+        self._began += seconds
 
     def _window(self) -> float:
-        return min(WINDOW_SECONDS, max(0.05, self._budget.remaining() / 10))
+        least, most = WINDOW_SECONDS
+        return min(most, max(least, WINDOW_SHARE * self._left()))
+
+    def _left(self) -> float:
+        """Seconds for the rest of the fit."""
+        return self._budget.remaining() - self._looks.after()
 
     def seconds_left(self, step: int) -> float:
         """What the rest of the fit will take at the present rate."""
@@ -218,24 +235,21 @@ class Pace:
     def kept(self, run: Run, step: int) -> Run:
         """The run, with a changed plan where the clock asks for one. A record that reaches beyond
         this step is replayed first."""
-        fresh = self._steps == 0 and self._step_seconds > 0.0
+        fresh, self._fresh = self._fresh, False
         if self._budget.seconds is None or not fresh or step < self.plan[-1].at_step:
             return run
-        left = self._budget.remaining() - self._looks.after()
+        left = self._left()
         rest = self.plan[-1].total_steps - step
         affordable = max(1, int(left / self._whole_step_seconds()))
-        if self.seconds_left(step) > left:
-            # One slow window may be a hiccup; two are a slower machine. Near the end none is idle.
-            self._overruns += 1
-            if (self._overruns < 2 and left > 3 * WINDOW_SECONDS) or affordable >= rest:
-                return run
-        elif not self._may_lengthen(step) or affordable < LONGER * rest:
-            self._overruns = 0
+        over = self.seconds_left(step) - left > max(OVERRUN_SECONDS, OVERRUN * left)
+        under = affordable >= LONGER * rest and self._may_lengthen(step)
+        self._over = self._over + 1 if over and affordable < rest else 0
+        self._under = self._under + 1 if under else 0
+        enough = WINDOWS if left > LAST_SECONDS else 1
+        if max(self._over, self._under) < enough:
             return run
-        self._overruns = 0
-        last = step + min(affordable, self._most(step) if affordable > rest else rest)
-        if last == self.plan[-1].total_steps:
-            return run
+        self._over = self._under = 0
+        last = step + min(affordable, 3 * rest)
         rate = f"{max(0.0, left):.1f} s left at {1 / self._step_seconds:.1f} steps a second"
         return self.change(run, PlanChange(step, last, rate))
 
@@ -245,16 +259,13 @@ class Pace:
         return (self._step_seconds + part) * (1 + MARGIN)
 
     def _may_lengthen(self, step: int) -> bool:
-        """Only a plan that the clock made, and only while the rate is still high."""
+        """Only a plan that the clock made, and only while the rate is still high; a resumed fit
+        waits for a look, which says what comes after it."""
         by_clock = self._recipe.steps is None and self._recipe.epochs is None
         ended = any(change.reason == "should_stop" for change in self.plan)
         enough = "are enough" in self.plan[0].reason
         early = schedule.progress(self.plan, step) < LENGTHEN_UNTIL
-        return by_clock and early and not ended and not enough
-
-    def _most(self, step: int) -> int:
-        """Steps that a plan is lengthened by at most: three times what is left."""
-        return 3 * (self.plan[-1].total_steps - step)
+        return by_clock and early and not ended and not enough and self._looks.seconds > 0
 
     def change(self, run: Run, change: PlanChange) -> Run:
         """Writes a change of the plan down, and only then lets it take effect."""

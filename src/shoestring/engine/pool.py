@@ -87,7 +87,7 @@ class Pool:
             began = time.perf_counter()
             loop.evaluate()
             look_seconds = time.perf_counter() - began
-        looks = pacing.AFTER_EVALUATIONS * len(loop.validation) / max(1, loop.looked_at)
+        looks = pacing.AFTER_EVALUATIONS / loop.looked_share
         began = time.perf_counter()
         opened, _ = _opened(replace(run, architecture=loop.architecture), loop.raw.state_dict())
         graph_seconds = time.perf_counter() - began

@@ -29,6 +29,7 @@ LEGEND = (
     "the width of its interval; seconds: of a fit, more than without it"
 )
 SEEN_POWER = "four times in five"
+NAME_WIDTH = 29  # of a test, so that its figure and its source fit beside it
 
 
 def ablation(found: Ablation, details: bool = False) -> Group:
@@ -150,12 +151,14 @@ def comparison(found: Comparison) -> Group:
     metric = found.metric
     sentence = Text(found.sentence, style=_STYLES.get(found.verdict, ""))
     figures = Table.grid(padding=(0, 3, 0, 0))
-    for number in range(3):
-        figures.add_column(no_wrap=number < 2, overflow="fold")
+    figures.add_column(max_width=NAME_WIDTH)
+    figures.add_column(no_wrap=True)
+    figures.add_column(overflow="fold")
     figures.add_row("first", quality(found.before, metric), found.first)
     figures.add_row("second", quality(found.after, metric), found.second)
     figures.add_row("gain", gain(found.gain, metric), found.gain.method)
-    figures.add_row("", gain(found.bootstrap, metric), found.bootstrap.method)
+    if found.bootstrap.method not in found.gain.method:
+        figures.add_row("", gain(found.bootstrap, metric), found.bootstrap.method)
     for test in found.tests:
         figures.add_row(test.name, f"p = {test.p_value:.2g}", test.signature)
     on = f"{counted(found.examples, 'example')} of {found.on}"

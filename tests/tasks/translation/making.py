@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from shoestring.tasks.translation.architecture import BEGIN, END, PAD
 from shoestring.tasks.translation.feed import Pairs
 from shoestring.tasks.translation.model import TranslationNetwork, Translator
+from shoestring.tasks.translation.special import BOS, EOS, PAD
 
 PIECES = 40
 SMALL: dict[str, dict[str, Any]] = {
@@ -38,9 +38,9 @@ def a_network(name: str, seed: int = 0) -> tuple[TranslationNetwork, Translator]
 def some_pairs(lengths: list[tuple[int, int]], seed: int = 0) -> tuple[Pairs, torch.Tensor]:
     """Random pairs of these source and target lengths (each with its end), and the targets."""
     torch.manual_seed(seed)
-    sources = [[*torch.randint(4, PIECES, (s - 1,)).tolist(), END] for s, _ in lengths]
-    targets = [[*torch.randint(4, PIECES, (t - 1,)).tolist(), END] for _, t in lengths]
-    before = [[BEGIN, *target[:-1]] for target in targets]
+    sources = [[*torch.randint(4, PIECES, (s - 1,)).tolist(), EOS] for s, _ in lengths]
+    targets = [[*torch.randint(4, PIECES, (t - 1,)).tolist(), EOS] for _, t in lengths]
+    before = [[BOS, *target[:-1]] for target in targets]
     pairs = Pairs(_table(sources), torch.tensor([s for s, _ in lengths]), _table(before))
     return pairs, _table(targets)
 

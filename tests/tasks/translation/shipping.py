@@ -15,9 +15,10 @@ from shoestring.bundle.session import open_graph
 from shoestring.core.run import Recipe, Run
 from shoestring.tasks.translation import graph
 from shoestring.tasks.translation.examples import TranslationExamples
-from shoestring.tasks.translation.hypotheses import BOS, EOS, PAD, Ids
+from shoestring.tasks.translation.hypotheses import Ids
 from shoestring.tasks.translation.model import TranslationNetwork, Translator
 from shoestring.tasks.translation.rows import hashes
+from shoestring.tasks.translation.special import BOS, EOS, PAD
 from shoestring.tasks.translation.steps import GraphSteps
 from shoestring.tasks.translation.tokenizer import train
 from tests.tasks.translation.tiny import NETWORKS, pairs

@@ -11,11 +11,11 @@ import torch
 
 from shoestring.core.protocols import Batch, Feed
 from shoestring.engine.device import KeyedDraws
-from shoestring.tasks.translation.architecture import END, PAD
 from shoestring.tasks.translation.augment import augment
 from shoestring.tasks.translation.defaults import AUGMENT
 from shoestring.tasks.translation.examples import TranslationExamples
 from shoestring.tasks.translation.feed import TranslationFeed
+from shoestring.tasks.translation.special import EOS, PAD
 from shoestring.tasks.translation.tokenizer import Tokenizer, train
 from shoestring.techniques.augment import Augment
 
@@ -70,8 +70,8 @@ def test_words_move_by_a_place_or_two_and_none_is_lost() -> None:
     batch = changed(feed, ids, swap=0.3)
     assert torch.equal(batch.targets, plain.targets)
     assert torch.equal(batch.inputs.target_in_BT, plain.inputs.target_in_BT)
-    ended = plain.inputs.source_BS == END
-    assert torch.equal(batch.inputs.source_BS == END, ended)
+    ended = plain.inputs.source_BS == EOS
+    assert torch.equal(batch.inputs.source_BS == EOS, ended)
     assert torch.equal(batch.inputs.source_BS == PAD, plain.inputs.source_BS == PAD)
     moved = 0
     for got, was in zip(sources(batch), texts()[0], strict=False):

@@ -274,7 +274,12 @@ def test_two_pairs_are_enough(tmp_path: Path) -> None:
 
 def test_nothing_left_to_train_on(corpus: Path) -> None:
     write(corpus, "train", PAIRS[200:220])
-    with pytest.raises(DataError, match="no pair is left to train on"):
+    left_out = "no pair is left to train on: 20 pairs of train stand in validation or test"
+    with pytest.raises(DataError, match=left_out):
+        load(corpus, source="en")
+    write(corpus, "train", [(one, one) for one, _ in PAIRS[:200]])
+    left_out = "no pair is left to train on: 200 pairs with source and target the same were left"
+    with pytest.raises(DataError, match=left_out):
         load(corpus, source="en")
     (corpus / "train.en").unlink()
     with pytest.raises(DataError, match="nothing to train on, only test, val"):

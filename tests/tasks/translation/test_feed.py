@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from shoestring.core.protocols import Batch
 from shoestring.engine.device import KeyedDraws
-from shoestring.tasks.translation.architecture import BEGIN, END, PAD, UNKNOWN
 from shoestring.tasks.translation.augment import augment
 from shoestring.tasks.translation.defaults import AUGMENT
 from shoestring.tasks.translation.examples import TranslationExamples
 from shoestring.tasks.translation.feed import TranslationFeed, padded
 from shoestring.tasks.translation.ragged import packed
+from shoestring.tasks.translation.special import BOS, EOS, PAD, UNK
 from shoestring.tasks.translation.tokenizer import Tokenizer, train
 
 SYLLABLES = ("ba", "lo", "mi", "tu", "ker", "sna", "fo", "gil")
@@ -92,11 +92,11 @@ def test_a_batch_holds_begin_end_and_padding_where_they_belong() -> None:
         source = feed.examples.source_pieces.row(i).tolist()
         target = feed.examples.target_pieces.row(i).tolist()
         length = int(pairs.lengths_B[row])
-        assert pairs.source_BS[row, :length].tolist() == [*source, END]
+        assert pairs.source_BS[row, :length].tolist() == [*source, EOS]
         assert set(pairs.source_BS[row, length:].tolist()) <= {PAD}
         inside = batch.targets[row] != PAD
-        assert batch.targets[row][inside].tolist() == [*target, END]
-        assert pairs.target_in_BT[row][inside].tolist() == [BEGIN, *target]
+        assert batch.targets[row][inside].tolist() == [*target, EOS]
+        assert pairs.target_in_BT[row][inside].tolist() == [BOS, *target]
         assert set(pairs.target_in_BT[row][~inside].tolist()) <= {PAD}
     assert batch.size == int((batch.targets != PAD).sum())
 
@@ -106,7 +106,7 @@ def test_a_batch_holds_begin_end_and_padding_where_they_belong() -> None:
 def test_padded_rows_come_out_as_they_went_in(rows: list[list[int]]) -> None:
     assert [[p for p in r if p != PAD] for r in padded(packed(rows)).tolist()] == rows
     ended = padded(packed(rows), end=True)
-    assert [[p for p in r if p != PAD] for r in ended.tolist()] == [[*r, END] for r in rows]
+    assert [[p for p in r if p != PAD] for r in ended.tolist()] == [[*r, EOS] for r in rows]
 
 
 def changed(feed: TranslationFeed, ids: list[int], epoch: int = 0, **options: Any) -> Batch:
@@ -129,7 +129,7 @@ def test_bpe_dropout_changes_pieces_and_no_text() -> None:
         target = [p for p in batch.targets[row].tolist() if p != PAD]
         assert tokenizer().decode(target[:-1]) == feed.examples.targets[row]
         inside = batch.targets[row] != PAD
-        assert batch.inputs.target_in_BT[row][inside].tolist() == [BEGIN, *target[:-1]]
+        assert batch.inputs.target_in_BT[row][inside].tolist() == [BOS, *target[:-1]]
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_word_dropout_makes_pieces_unknown_but_leaves_the_targets() -> None:
         (batch.inputs.source_BS, plain.inputs.source_BS),
         (batch.inputs.target_in_BT, plain.inputs.target_in_BT),
     ):
-        inner = (was != PAD) & (was != BEGIN) & (was != END)
+        inner = (was != PAD) & (was != BOS) & (was != EOS)
         assert torch.equal(got[~inner], was[~inner])
-        share = float((got[inner] == UNKNOWN).float().mean())
+        share = float((got[inner] == UNK).float().mean())
         assert share == pytest.approx(0.2, abs=0.03)
-        assert torch.equal(got[got != UNKNOWN], was[got != UNKNOWN])
+        assert torch.equal(got[got != UNK], was[got != UNK])
 
 
 def test_nothing_asked_changes_nothing() -> None:

@@ -14,9 +14,9 @@ from shoestring.core.errors import RunError, UserError
 from shoestring.core.run import Recipe, Run
 from shoestring.tasks.translation import graph, graph_lstm
 from shoestring.tasks.translation.agreement import NetworkSteps
-from shoestring.tasks.translation.hypotheses import BOS
 from shoestring.tasks.translation.model import TranslationNetwork
 from shoestring.tasks.translation.search import SearchOptions, search
+from shoestring.tasks.translation.special import BOS
 from shoestring.tasks.translation.steps import judged
 from tests.tasks.translation import shipping
 from tests.tasks.translation.making import PIECES, SMALL, a_network

@@ -9,8 +9,8 @@ import torch
 
 from shoestring.core.errors import UserError
 from shoestring.tasks.translation import architecture
-from shoestring.tasks.translation.architecture import PAD
 from shoestring.tasks.translation.model import TranslationNetwork
+from shoestring.tasks.translation.special import PAD
 from tests.tasks.translation.making import PIECES, SMALL, a_network, only, some_pairs
 
 LENGTHS = [(7, 3), (2, 6), (5, 5), (1, 1)]

@@ -36,6 +36,19 @@ def test_p_values_are_those_of_sacrebleu(wrong: float) -> None:
     assert "randomization" in found[1].name
 
 
+@pytest.mark.parametrize(("differing", "least"), [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.25)])
+def test_nothing_is_shown_by_a_few_sentences(differing: int, least: float) -> None:
+    references, facts = sentences(0, 0.0), {"bleu_tokenizer": "13a"}
+    old = sentences(1, 0.2)
+    new = [*references[:differing], *old[differing:]]
+    assert sum(a != b for a, b in zip(old, new, strict=True)) == differing
+    outcomes = [sentence_statistics(texts, references, facts) for texts in (old, new)]
+    bootstrap, randomization = paired_tests(*outcomes)
+    assert randomization.p_value >= least
+    assert bootstrap.p_value > 0.05
+    assert (bootstrap.p_value == 1.0) is (differing == 0)
+
+
 def test_outcomes_without_statistics_are_refused() -> None:
     outcomes = {"hashes": np.zeros(2, np.uint64)}
     with pytest.raises(UserError, match="hold no 'bleu_counts'; grade the run again"):

@@ -20,6 +20,7 @@ from shoestring.tasks.translation import predict as predicting
 from shoestring.tasks.translation.answering import AnswerOptions, Unreadable
 from shoestring.tasks.translation.predict import MOST_PIECES, TranslationPredictor
 from shoestring.tasks.translation.scores import scores
+from shoestring.tasks.translation.special import EOS
 from tests.tasks.translation.shipping import SOURCES, examples, made
 
 
@@ -170,6 +171,31 @@ def test_outcomes_hold_what_scores_are_made_of(opened: bundle.Bundle) -> None:
     assert scored.loss == pytest.approx(
         -found["log_probability"].sum() / found["tokens"].sum(), rel=1e-6
     )
+
+
+def test_a_source_too_long_to_be_translated_counts_as_an_empty_translation(
+    opened: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some, read = examples(12), list[list[int]]()
+    lengths = [len(opened.predictor.pieces(text)) for text in some.sources]
+    limit = sorted(lengths)[6]
+    assert limit < max(lengths)
+    monkeypatch.setattr(predicting, "MOST_PIECES", limit)
+    start = opened.predictor.steps.start
+
+    def started(sources: list, *rest: object) -> object:
+        read.extend(source.tolist() for source in sources)
+        return start(sources, *rest)
+
+    monkeypatch.setattr(opened.predictor.steps, "start", started)
+    found = opened.predictor.outcomes(some, silent)
+    assert {source[-1] for source in read} == {EOS}
+    assert {len(source) <= limit for source in read} == {True}
+    answers = opened.predict(list(some.sources))
+    told = ["" if "error" in a else a["translations"][0]["text"] for a in answers]
+    assert found["hypotheses"].tolist() == told
+    assert [text == "" for text in told] == [length > limit for length in lengths]
+    assert (found["tokens"] > 0).all()
 
 
 def test_outcomes_of_nothing_are_empty(opened: bundle.Bundle) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shoestring.tasks.translation import quality
-from shoestring.tasks.translation.architecture import BEGIN, END
+from shoestring.tasks.translation.special import BOS, EOS
 from tests.tasks.translation.making import SMALL, a_network, only, some_pairs
 from tests.tasks.translation.test_feed import a_feed
 
@@ -26,11 +26,11 @@ def test_greedy_takes_the_likeliest_piece_and_rows_that_leave_change_nothing(nam
 
 
 def _slow(model, source_BS: torch.Tensor, lengths_B: torch.Tensor) -> list[int]:  # type: ignore[no-untyped-def]  # of either kind
-    state, piece, found = model.start(model.encode(source_BS, lengths_B)), BEGIN, []
+    state, piece, found = model.start(model.encode(source_BS, lengths_B)), BOS, []
     while len(found) < 2 * int(lengths_B) + 10:
         logits_RV, state, _ = model.step(state, torch.tensor([piece]))
         piece = int(logits_RV.argmax())
-        if piece == END:
+        if piece == EOS:
             break
         found.append(piece)
     return found

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
 from shoestring.tasks.translation import search as searching
-from shoestring.tasks.translation.hypotheses import BOS, EOS, Hypothesis, Ids
+from shoestring.tasks.translation.hypotheses import Hypothesis, Ids
 from shoestring.tasks.translation.search import Found, SearchOptions, length_norm, search
+from shoestring.tasks.translation.special import BOS, EOS
 
 
 class Chain:

@@ -36,7 +36,8 @@ def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def predicting(run: Run, *words: str) -> subprocess.Popen[bytes]:
     """`shoestring predict`, which tells the most memory that it took when it has ended."""
     script = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background work ignores it
 from shoestring.__main__ import main
 code = main(["predict", *sys.argv[1:]])
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

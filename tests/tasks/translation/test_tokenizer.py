@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from shoestring.core.errors import DataError
 from shoestring.tasks.translation import tokenizer as tokenizers
-from shoestring.tasks.translation.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, WordTable, encoded
+from shoestring.tasks.translation.special import BOS, EOS, FIRST_BYTE, PAD, UNK
+from shoestring.tasks.translation.tokenizer import Tokenizer, WordTable, encoded
 from tests.tasks.translation import tiny
 
 TEXTS = [text for pair in tiny.pairs() for text in pair]
@@ -69,7 +70,7 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
 
 def test_words_are_short_and_the_rest_goes_as_bytes() -> None:
     assert len(TOKENIZER.encode("Hund")) < 4
-    assert TOKENIZER.encode("語")[1:] == [tokenizers.FIRST_BYTE + b for b in "語".encode()]
+    assert TOKENIZER.encode("語")[1:] == [FIRST_BYTE + b for b in "語".encode()]
     assert (PAD, UNK, BOS, EOS) == (0, 1, 2, 3)
 
 
@@ -178,3 +179,11 @@ def test_any_text_may_be_in_a_table(some: list[str], seed: int) -> None:
 def test_a_probability_is_one(dropout: float) -> None:
     with pytest.raises(ValueError, match="probability"):
         WordTable(TOKENIZER, TEXTS, dropout)
+
+
+def test_an_empty_model_is_refused_without_a_word_on_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(DataError, match="no sentencepiece model: it is empty"):
+        Tokenizer(b"")
+    assert capfd.readouterr() == ("", "")

@@ -22,9 +22,9 @@ from shoestring.core.protocols import Donor
 from shoestring.core.run import Run
 from shoestring.engine import store
 from shoestring.tasks.translation import graph, marian, pretrained, transfer
-from shoestring.tasks.translation.architecture import BEGIN, END, PAD, UNKNOWN
 from shoestring.tasks.translation.model import TranslationNetwork
-from shoestring.tasks.translation.tokenizer import FIRST_BYTE, Tokenizer
+from shoestring.tasks.translation.special import BOS, EOS, FIRST_LEARNED, PAD, UNK
+from shoestring.tasks.translation.tokenizer import Tokenizer
 from tests import tiny
 from tests.tasks.translation import making, shipping
 from tests.tasks.translation.tiny import NETWORKS, pairs, write
@@ -91,8 +91,8 @@ def test_the_other_direction_takes_over_encoder_and_embedding(parent: Run, tmp_p
     ours = Tokenizer((run.path / graph.TOKENIZER).read_bytes()).spellings()
     theirs = Tokenizer((parent.path / graph.TOKENIZER).read_bytes()).spellings()
     assert torch.equal(
-        before["embedding.weight"][theirs.index(b" H", FIRST_BYTE + 256)],
-        after["embedding.weight"][ours.index(b" H", FIRST_BYTE + 256)],
+        before["embedding.weight"][theirs.index(b" H", FIRST_LEARNED)],
+        after["embedding.weight"][ours.index(b" H", FIRST_LEARNED)],
     )
 
 
@@ -160,12 +160,12 @@ def a_marian() -> tuple[TranslationNetwork, Any, dict[int, int]]:
     theirs, ends = marian.spellings(files_of(GOLDEN))
     ours = [b""] * 4 + [piece for piece in theirs if piece]
     model = network.build(network.architecture(marian.options(GOLDEN), {"pieces": len(ours)}))
-    special = {UNKNOWN: ends["unknown"], BEGIN: ends["begin"], END: ends["end"]}
+    special = {UNK: ends["unknown"], BOS: ends["begin"], EOS: ends["end"]}
     donor = Donor(marian.tensors(GOLDEN), {}, {})
     found = transfer.rows_of_shared(model, donor, ours, theirs, special)
     model.load_state_dict(found.tensors)
     place = {theirs.index(piece): i for i, piece in enumerate(ours) if piece}
-    return network, model.eval(), place | {ends["unknown"]: UNKNOWN, ends["end"]: END}
+    return network, model.eval(), place | {ends["unknown"]: UNK, ends["end"]: EOS}
 
 
 def test_a_marian_network_gives_the_logits_of_transformers() -> None:
@@ -176,7 +176,7 @@ def test_a_marian_network_gives_the_logits_of_transformers() -> None:
     place[pad] = PAD
     source_BS = torch.tensor([[place[p] for p in row] for row in source.tolist()])
     target_BT = torch.tensor([[place[p] for p in row] for row in target.tolist()])
-    target_BT[:, 0] = BEGIN  # Marian begins with its padding
+    target_BT[:, 0] = BOS  # Marian begins with its padding
     count = target_BT.numel()
     with torch.no_grad():
         logits = model(source_BS, (source_BS != PAD).sum(1), target_BT, torch.arange(count))
@@ -255,7 +255,7 @@ def test_a_published_translator_trains_and_ships_with_its_own_pieces(
     assert "whole: embedding, encoder, decoder, output" in told
     tokenizer = Tokenizer((run.path / graph.TOKENIZER).read_bytes())
     table = json.loads((published / marian.PIECES).read_text("utf-8"))
-    assert tokenizer.size == FIRST_BYTE + 256 + len(table) - 3
+    assert tokenizer.size == FIRST_LEARNED + len(table) - 3
     for text in ("one red dog", "fünf alte Bäume", "ζ"):
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert shoestring.predict(run.path, ["one red dog"])[0]["translations"]

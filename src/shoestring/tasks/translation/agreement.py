@@ -14,9 +14,10 @@ import numpy as np
 from shoestring.core.errors import BundleError
 from shoestring.core.protocols import Examples, Predictor
 from shoestring.tasks.translation.examples import TranslationExamples
-from shoestring.tasks.translation.hypotheses import BOS, EOS, PAD, Ids
+from shoestring.tasks.translation.hypotheses import Ids
 from shoestring.tasks.translation.predict import TranslationPredictor
 from shoestring.tasks.translation.search import Found, SearchOptions, search
+from shoestring.tasks.translation.special import BOS, EOS, PAD
 from shoestring.tasks.translation.steps import judged
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from shoestring.core.receipt import Plain
 KINDS = ("lstm", "transformer", "marian")
 ACTIVATIONS = ("swish", "relu", "gelu")  # of a marian network's feed-forward layers
 ATTENTIONS = ("multiplicative", "additive")
-PAD, UNKNOWN, BEGIN, END = range(4)  # the first pieces of every vocabulary
+WIDTHS = "widths"  # of an architecture: the units of parts that some were taken out of
 TYPICAL_PIECES = 16  # of a sentence, with its end: what multiply-accumulates are counted for
 
 LSTM: Plain = {
@@ -83,31 +83,60 @@ def macs(architecture: Plain) -> int:
     )
 
 
+def width(architecture: Plain, name: str, usual: int) -> int:
+    """The units of a part: as the options have them, or fewer where some were taken out. Names are
+    `units`'s: embedding, encoder.0, decoder.0, attention; encoder.0.heads and so on."""
+    return int(architecture.get(WIDTHS, {}).get(name, usual))
+
+
+def encoder_units(a: Plain) -> list[int]:
+    """Of each layer of an LSTM encoder, in each direction."""
+    usual = int(a["encoder_units"])
+    return [width(a, f"encoder.{i}", usual) for i in range(int(a["encoder_layers"]))]
+
+
+def decoder_units(a: Plain) -> list[int]:
+    """Of each layer of an LSTM decoder."""
+    usual = int(a["decoder_units"])
+    return [width(a, f"decoder.{i}", usual) for i in range(int(a["decoder_layers"]))]
+
+
+def attention_units(a: Plain) -> int:
+    """What an LSTM's additive attention mixes in."""
+    return width(a, "attention", int(a["decoder_units"]))
+
+
 def _lstm(a: Plain, count: int) -> int:
     """A piece of the source with a piece of the target."""
-    embedding, units, encoder = (
-        int(a[name]) for name in ("embedding", "decoder_units", "encoder_units")
-    )
-    memory = 2 * encoder
-    total = 0
-    for layer in range(int(a["encoder_layers"])):
-        total += 2 * 4 * encoder * ((memory if layer else embedding) + encoder)
-    for layer in range(int(a["decoder_layers"])):
-        reads = (embedding, units + memory)[layer] if layer < 2 else units
-        total += 4 * units * (reads + units)
-    total += memory * units + (units * units if a["attention"] == "additive" else 0)
-    total += count * (units + memory)  # scores and contexts
-    return total + (units + memory) * embedding + embedding * int(a["pieces"])
+    embedding = width(a, "embedding", int(a["embedding"]))
+    encoder, decoder = encoder_units(a), decoder_units(a)
+    memory, first, last = 2 * encoder[-1], decoder[0], decoder[-1]
+    total, reads = 0, embedding
+    for units in encoder:
+        total, reads = total + 2 * 4 * units * (reads + units), 2 * units
+    reads = embedding
+    for number, units in enumerate(decoder):
+        total, reads = total + 4 * units * (reads + units), units + (0 if number else memory)
+    keys = first
+    if a["attention"] == "additive":
+        keys = attention_units(a)
+        total += first * keys
+    total += memory * keys
+    total += count * (keys + memory)  # scores and contexts
+    return total + (last + memory) * embedding + embedding * int(a["pieces"])
 
 
 def _transformer(a: Plain, count: int) -> int:
-    units, wide = int(a["units"]), int(a["feed_forward"])
-    layer = 4 * units * units + 2 * count * units
-    feed_forward = 2 * units * wide
-    encoder = int(a["encoder_layers"]) * (layer + feed_forward)
-    return (
-        encoder + int(a["decoder_layers"]) * (2 * layer + feed_forward) + units * int(a["pieces"])
-    )
+    units = int(a["units"])
+    size, wide = units // int(a["heads"]), int(a["feed_forward"])
+    total = units * int(a["pieces"])
+    for side, kinds in (("encoder", ("heads",)), ("decoder", ("heads", "cross_heads"))):
+        for number in range(int(a[f"{side}_layers"])):
+            for kind in kinds:
+                inner = size * width(a, f"{side}.{number}.{kind}", int(a["heads"]))
+                total += 4 * units * inner + 2 * count * inner
+            total += 2 * units * width(a, f"{side}.{number}.feed_forward", wide)
+    return total
 
 
 def _check(name: str, value: Any, usual: Any) -> None:

@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 
 from shoestring.core.protocols import Batch, Draws
-from shoestring.tasks.translation.architecture import BEGIN, END, PAD, UNKNOWN
 from shoestring.tasks.translation.feed import WORDS, Pairs, by_side
+from shoestring.tasks.translation.special import BOS, EOS, PAD, UNK
 
 # Draws a sentence, whatever the batch's width: or an example's numbers would hang on its batch.
 POSITIONS = 256  # a longer sentence takes the same draws again
@@ -54,7 +54,7 @@ def swapped(pairs: Pairs, draws: Draws, share: float) -> torch.Tensor:
     word_BS = begins_V[source_BS].cumsum(1)
     moved_BW = draws.uniform(WORDS) < share
     place_BS = word_BS + MOVED * moved_BW.gather(1, word_BS % WORDS)
-    last_BS = (source_BS == END) | (source_BS == PAD)
+    last_BS = (source_BS == EOS) | (source_BS == PAD)
     place_BS = place_BS.masked_fill(last_BS, float("inf"))
     return source_BS.gather(1, place_BS.argsort(dim=1, stable=True))
 
@@ -63,5 +63,5 @@ def _unknown(pieces_BS: torch.Tensor, draws: Draws, share: float) -> torch.Tenso
     """Each piece unknown at a probability of `share`, but for begin, end and padding."""
     width = pieces_BS.shape[1]
     drawn_BS = draws.uniform(POSITIONS).repeat(1, -(-width // POSITIONS))[:, :width]
-    fixed_BS = (pieces_BS == PAD) | (pieces_BS == BEGIN) | (pieces_BS == END)
-    return torch.where((drawn_BS < share) & ~fixed_BS, UNKNOWN, pieces_BS)
+    fixed_BS = (pieces_BS == PAD) | (pieces_BS == BOS) | (pieces_BS == EOS)
+    return torch.where((drawn_BS < share) & ~fixed_BS, UNK, pieces_BS)

@@ -175,9 +175,8 @@ def _prepare(
     unfit, said = filters.unfit(rows, options, one, other, np.asarray(sides == TRAIN, np.bool_))
     findings += said
     sides[unfit] = OUT
-    assigned = Sides(rows, sides, options)
+    assigned = Sides(rows, sides, options, findings)
     assigned.assign()
-    findings += assigned.findings
     order = np.concatenate([np.flatnonzero(sides == s) for s in (TRAIN, VALIDATION, TEST)])
     pairs = [rows.sources[i] for i in order.tolist()], [rows.targets[i] for i in order.tolist()]
     Texts.of(pairs[0]).write(folder, "source")

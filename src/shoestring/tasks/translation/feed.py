@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from shoestring.core.protocols import Batch, Draws
 from shoestring.core.receipt import Plain
 from shoestring.tasks.translation import synthetic
-from shoestring.tasks.translation.architecture import BEGIN, END, PAD
 from shoestring.tasks.translation.examples import Texts, TranslationExamples
 from shoestring.tasks.translation.ragged import Ragged
+from shoestring.tasks.translation.special import BOS, EOS, PAD
 from shoestring.tasks.translation.tokenizer import WordTable
 
 CHUNK_BATCHES = 200  # sorted by length together: fewer mix better, more need less padding
@@ -171,7 +171,7 @@ def padded(rows: Ragged, *, begin: bool = False, end: bool = False) -> torch.Ten
     within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1] - rows.offsets[0], lengths_B)
     table[which, within + begin] = rows.values
     if begin:
-        table[:, 0] = BEGIN
+        table[:, 0] = BOS
     if end:
-        table[np.arange(count), lengths_B + begin] = END
+        table[np.arange(count), lengths_B + begin] = EOS
     return torch.from_numpy(table)

@@ -53,15 +53,19 @@ Array = NDArray[Any]
 
 def to_onnx(model: Translator, run: Run) -> Mapping[str, bytes]:
     """The files of a bundle. The tokenizer is the one in the run's folder."""
+    return {**graphs(model, integers(run.quantization)), TOKENIZER: tokenizer_of(run)}
+
+
+def tokenizer_of(run: Run) -> bytes:
+    """The file that ships; RunError where it is gone."""
     path = run.path / TOKENIZER
     try:
-        tokenizer = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise RunError(
             f"{path} cannot be read ({error.strerror or error}), and without its tokenizer a "
             "translator is of no use; train again"
         ) from error
-    return {**graphs(model, integers(run.quantization)), TOKENIZER: tokenizer}
 
 
 def graphs(model: Translator, int8: bool) -> dict[str, bytes]:

@@ -57,7 +57,7 @@ def encoder(model: LstmTranslator, graph: Writer) -> None:
     states = graph.node("Transpose", value_SAE, perm=[1, 0, 2], output="memory.states")
     memory = _memory_units(model)
     graph.output(states, FLOAT, ["a", "s", memory])
-    _keys(graph, model.decoder.attention, states, model.units)
+    _keys(graph, model.decoder.attention, states)
     padding = graph.node("Equal", pieces, graph.whole(0))
     masks = graph.number(MASKED), graph.number(0.0)
     mask = graph.node("Where", padding, *masks)
@@ -65,16 +65,26 @@ def encoder(model: LstmTranslator, graph: Writer) -> None:
     graph.output("memory.mask", FLOAT, ["a", 1, "s"])
     bridge = model.decoder.bridge
     first = graph.node("Tanh", graph.linear(ends, floats(bridge.weight), floats(bridge.bias), UNIT))
-    count = 1 + len(model.decoder.above)
     empty = graph.node("Mul", first, graph.number(0.0))
-    graph.node("Concat", *[empty] * count, axis=1, output="state.cells")
-    hidden = graph.node("Concat", first, *[empty] * (count - 1), axis=1)
-    graph.output("state.cells", FLOAT, ["a", count * model.units])
+    above = [_widened(graph, empty, model.units[0], units) for units in model.units[1:]]
+    graph.node("Concat", empty, *above, axis=1, output="state.cells")
+    hidden = graph.node("Concat", first, *above, axis=1)
+    graph.output("state.cells", FLOAT, ["a", sum(model.units)])
     kind = UINT8 if graph.int8 else FLOAT
     if graph.int8:
         hidden = graph.bounded(hidden, UNIT)
     graph.node("Identity", hidden, output="state.hidden")
-    graph.output("state.hidden", kind, ["a", count * model.units])
+    graph.output("state.hidden", kind, ["a", sum(model.units)])
+
+
+def _widened(graph: Writer, empty_AH: str, units: int, wanted: int) -> str:
+    """(A, wanted) zeros, from (A, units) of them."""
+    if units == wanted:
+        return empty_AH
+    times = -(-wanted // units)
+    wide = graph.node("Concat", *[empty_AH] * times, axis=1) if times > 1 else empty_AH
+    rest = times * units - wanted
+    return _parts(graph, wide, [wanted, rest])[0] if rest else wide
 
 
 def _memory_units(model: LstmTranslator) -> int:
@@ -120,10 +130,11 @@ def _gates(tensor: Any) -> Array:
     return np.concatenate([parts[gate] for gate in _IOFC])
 
 
-def _keys(graph: Writer, attention: Attention, states_ASD: str, units: int) -> None:
+def _keys(graph: Writer, attention: Attention, states_ASD: str) -> None:
     """What queries are held against, once for all steps: (A, H, S), (A, heads, H / heads, S), or
     (A, 1, S, H) for additive attention."""
     weight, heads = floats(attention.key.weight), attention.heads
+    units = len(weight)
     if attention.additive:
         keys = graph.linear(states_ASD, weight, None, UNIT)
         graph.node("Unsqueeze", keys, graph.whole(1), output="memory.keys")
@@ -151,15 +162,14 @@ def decoder(model: LstmTranslator, graph: Writer) -> tuple[str, str]:
     """
     parts, units = model.decoder, model.units
     layers = [parts.first, *(cast("nn.LSTM", layer) for layer in parts.above)]
-    count = len(layers)
     pieces = graph.input("pieces", INT64, ["r"])
     parents = graph.input("parents", INT64, ["r"])
     before = []
     kinds = {"hidden": UINT8 if graph.int8 else FLOAT, "cells": FLOAT}
     for name, kind in kinds.items():
-        state = graph.input(f"state.{name}", kind, ["p", count * units])
+        state = graph.input(f"state.{name}", kind, ["p", sum(units)])
         state = graph.node("Gather", state, parents)
-        before.append([state] if count == 1 else _parts(graph, state, units, count))
+        before.append([state] if len(units) == 1 else _parts(graph, state, units))
     value = context = attention = ""
     after: dict[str, list[str]] = {"hidden": [], "cells": []}
     for number, layer in enumerate(layers):
@@ -169,7 +179,7 @@ def decoder(model: LstmTranslator, graph: Writer) -> tuple[str, str]:
         else:
             reads = [value, context] if number == 1 else [value]
             gates = _gates_of(graph, layer, [*reads, hidden])
-        plain, cell = _cell(graph, gates, cell, units)
+        plain, cell = _cell(graph, gates, cell, units[number])
         value = _rounded(graph, plain)
         after["hidden"].append(value)
         after["cells"].append(cell)
@@ -178,7 +188,7 @@ def decoder(model: LstmTranslator, graph: Writer) -> tuple[str, str]:
             context = _rounded(graph, context)
     for name, kind in kinds.items():
         graph.node("Concat", *after[name], axis=1, output=f"next.{name}")
-        graph.output(f"next.{name}", kind, ["r", count * units])
+        graph.output(f"next.{name}", kind, ["r", sum(units)])
     read = graph.node("Concat", value, context, axis=1)
     read = graph.node(
         "Tanh", _product(graph, read, parts.readout.weight, floats(parts.readout.bias))
@@ -187,8 +197,8 @@ def decoder(model: LstmTranslator, graph: Writer) -> tuple[str, str]:
     return graph.output_logits(read, output, floats(model.output.bias), UNIT), attention
 
 
-def _parts(graph: Writer, state: str, units: int, count: int) -> list[str]:
-    return graph.several("Split", state, graph.whole(*[units] * count), outputs=count, axis=1)
+def _parts(graph: Writer, state: str, units: list[int]) -> list[str]:
+    return graph.several("Split", state, graph.whole(*units), outputs=len(units), axis=1)
 
 
 def _rounded(graph: Writer, value: str) -> str:
@@ -211,13 +221,13 @@ def target_tables(model: LstmTranslator, graph: Writer) -> None:
     if _tabled(graph, model):
         gates = _gates_of_pieces(graph, model, graph.rows_of(table))
         graph.node("Cast", gates, to=FLOAT16, output="gates")
-        graph.output("gates", FLOAT16, [len(table), 4 * model.units])
+        graph.output("gates", FLOAT16, [len(table), 4 * model.units[0]])
     elif not model.tied:
         graph.table(table)
 
 
 def _tabled(graph: Writer, model: LstmTranslator) -> bool:
-    return graph.int8 and len(model.output.weight) * 4 * model.units <= MOST_TABLED
+    return graph.int8 and len(model.output.weight) * 4 * model.units[0] <= MOST_TABLED
 
 
 def _target_embedding(model: LstmTranslator) -> Array:
@@ -232,7 +242,7 @@ def _first_gates(graph: Writer, model: LstmTranslator, pieces: str, hidden: str)
         weight = weight * np.float32(model.scale)
         return graph.linear(together, np.concatenate([weight, recurrent], axis=1), bias)
     if _tabled(graph, model):
-        gates = graph.input("gates", FLOAT16, [len(table), 4 * model.units])
+        gates = graph.input("gates", FLOAT16, [len(table), 4 * model.units[0]])
         gates = graph.node("Cast", graph.node("Gather", gates, pieces), to=FLOAT)
     else:
         gates = _gates_of_pieces(graph, model, graph.embedded(pieces, table))
@@ -283,7 +293,7 @@ def _attention(
 ) -> tuple[str, str]:
     """(R, D) contexts, and (R, S) weights, the mean over heads. The rows go to their sentences in
     the grid, and what they found comes back to them: the memory itself is never copied."""
-    units, heads = model.units, attention.heads
+    units, heads = attention.key.out_features, attention.heads
     memory = _memory_units(model)
     grid = graph.input("grid", INT64, ["a", "w"])
     slots = graph.input("slots", INT64, ["r"])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def encoder(model: TransformerTranslator, graph: Writer) -> None:
     """Writes the encoder."""
-    heads, size = model.heads, model.units // model.heads
+    size = model.size
     pieces = graph.input("pieces", INT64, ["a", "s"])
     graph.input("lengths", INT32, ["a"])
     positions = graph.input("positions", FLOAT, ["s", model.units])
@@ -44,6 +44,7 @@ def encoder(model: TransformerTranslator, graph: Writer) -> None:
     graph.output(mask, FLOAT, ["a", 1, 1, "s"])
     for part in model.encoder:
         layer = cast("EncoderLayer", part)
+        heads = layer.attention.heads
         query, key, key_value = _three(
             graph, layer.attention.qkv, _read(graph, layer.attention_norm, value), heads
         )
@@ -56,7 +57,8 @@ def encoder(model: TransformerTranslator, graph: Writer) -> None:
         value = _fed_forward(graph, layer.feed_forward_norm, layer.feed_forward, value)
     states = _last(graph, model.encoder_norm, value)
     for number, part in enumerate(model.decoder):
-        both = _dense(graph, cast("DecoderLayer", part).cross.kv, states)
+        cross = cast("DecoderLayer", part).cross
+        both, heads = _dense(graph, cross.kv, states), cross.heads
         both = graph.node("Reshape", both, graph.whole(0, 0, 2 * heads, -1))
         both = graph.node("Transpose", both, perm=[0, 2, 1, 3])  # (A, 2 X, S, Z)
         keys, values = graph.several("Split", both, outputs=2, axis=1, num_outputs=2)
@@ -111,7 +113,7 @@ def _self_attention(
     number: int,
     model: TransformerTranslator,
 ) -> str:
-    heads, size = model.heads, model.units // model.heads
+    heads, size = layer.attention.heads, model.size
     states = []
     fresh = _dense(graph, layer.attention.qkv, _read(graph, layer.attention_norm, value_RH))
     fresh = graph.node("Reshape", fresh, graph.whole(-1, 3 * heads, 1, size))
@@ -125,7 +127,7 @@ def _self_attention(
         states.append(after)
     scores = graph.node("MatMul", query, graph.node("Transpose", states[0], perm=[0, 1, 3, 2]))
     mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), states[1])
-    mixed = graph.node("Reshape", mixed, graph.whole(-1, model.units))
+    mixed = graph.node("Reshape", mixed, graph.whole(-1, heads * size))
     mixed = _dense(graph, layer.attention.out, mixed)
     return _summed(graph, layer.attention_norm, value_RH, mixed)
 
@@ -140,7 +142,7 @@ def _cross_attention(
 ) -> tuple[str, str]:
     """The value after it, and (A, X, W, S) weights. Rows go to their sentences in the grid, and
     what they found comes back to them: the memory itself is never copied."""
-    heads, size = model.heads, model.units // model.heads
+    heads, size = layer.cross.heads, model.size
     grid, slots, mask = places
     query = _dense(graph, layer.cross.query, _read(graph, layer.cross_norm, value_RH))
     query = graph.node("Reshape", graph.node("Gather", query, grid), graph.whole(0, 0, heads, -1))
@@ -150,7 +152,7 @@ def _cross_attention(
     scores = graph.node("Add", graph.node("MatMul", query, keys), mask)
     weights = graph.node("Softmax", scores, axis=-1)
     mixed = graph.node("Transpose", graph.node("MatMul", weights, values), perm=[0, 2, 1, 3])
-    mixed = graph.node("Reshape", mixed, graph.whole(-1, model.units))
+    mixed = graph.node("Reshape", mixed, graph.whole(-1, heads * size))
     mixed = _dense(graph, layer.cross.out, graph.node("Gather", mixed, slots))
     return _summed(graph, layer.cross_norm, value_RH, mixed), weights
 

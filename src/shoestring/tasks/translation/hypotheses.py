@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-PAD, UNK, BOS, EOS = 0, 1, 2, 3
+from shoestring.tasks.translation.special import EOS, PAD
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]

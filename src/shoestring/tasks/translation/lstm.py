@@ -18,9 +18,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from shoestring.core.receipt import Plain
-from shoestring.tasks.translation.architecture import PAD
+from shoestring.tasks.translation.architecture import (
+    attention_units,
+    decoder_units,
+    encoder_units,
+    width,
+)
 from shoestring.tasks.translation.dropout import LockedDropout
 from shoestring.tasks.translation.places import mirror, mirrored, taken
+from shoestring.tasks.translation.special import PAD
 
 State = dict[str, torch.Tensor]  # every tensor has the rows of the search first
 
@@ -38,11 +44,11 @@ class Encoder(nn.Module):
     """Both directions, layer by layer. The backward one reads each sentence mirrored within its
     length, so that padding comes last for both and changes nothing."""
 
-    def __init__(self, embedding: int, units: int, layers: int, dropout: float) -> None:
+    def __init__(self, embedding: int, units: list[int], dropout: float) -> None:
         super().__init__()
-        sizes = [embedding] + [2 * units] * (layers - 1)
-        self.forwards = nn.ModuleList(nn.LSTM(size, units) for size in sizes)
-        self.backwards = nn.ModuleList(nn.LSTM(size, units) for size in sizes)
+        sizes = list(zip([embedding, *(2 * size for size in units)], units, strict=False))
+        self.forwards = nn.ModuleList(nn.LSTM(*size) for size in sizes)
+        self.backwards = nn.ModuleList(nn.LSTM(*size) for size in sizes)
         self.dropout = LockedDropout(dropout)
 
     def forward(
@@ -66,14 +72,15 @@ class Attention(nn.Module):
     """Where each target position looks: multiplicative (Luong et al. 2015, "general", scaled as
     Vaswani et al. 2017 do, with heads) or additive (Bahdanau et al. 2015)."""
 
-    def __init__(self, units: int, memory: int, kind: str, heads: int) -> None:
+    def __init__(self, units: int, memory: int, architecture: Plain) -> None:
         super().__init__()
-        self.heads = heads
-        self.key = nn.Linear(memory, units, bias=False)
-        self.additive = kind == "additive"
+        self.heads: int = architecture["heads"]
+        self.additive = architecture["attention"] == "additive"
+        mixed = attention_units(architecture) if self.additive else units
+        self.key = nn.Linear(memory, mixed, bias=False)
         if self.additive:
-            self.query = nn.Linear(units, units)
-            self.score = nn.Linear(units, 1, bias=False)
+            self.query = nn.Linear(units, mixed)
+            self.score = nn.Linear(mixed, 1, bias=False)
 
     def forward(self, query_BTH: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, D) contexts, and (B, T, S) weights, the mean over the heads."""
@@ -101,15 +108,15 @@ class Attention(nn.Module):
 class Decoder(nn.Module):
     """A first LSTM over the target, attention with its states, further LSTMs over both."""
 
-    def __init__(self, embedding: int, units: int, memory: int, architecture: Plain) -> None:
+    def __init__(self, embedding: int, units: list[int], memory: int, architecture: Plain) -> None:
         super().__init__()
-        above = architecture["decoder_layers"] - 1
-        sizes = [units + memory] + [units] * (above - 1) if above else []
-        self.bridge = nn.Linear(memory, units)
-        self.first = nn.LSTM(embedding, units)
-        self.attention = Attention(units, memory, architecture["attention"], architecture["heads"])
-        self.above = nn.ModuleList(nn.LSTM(size, units) for size in sizes)
-        self.readout = nn.Linear(units + memory, embedding)
+        first, *above = units
+        sizes = zip([first + memory, *above], above, strict=False)
+        self.bridge = nn.Linear(memory, first)
+        self.first = nn.LSTM(embedding, first)
+        self.attention = Attention(first, memory, architecture)
+        self.above = nn.ModuleList(nn.LSTM(*size) for size in sizes)
+        self.readout = nn.Linear(units[-1] + memory, embedding)
 
 
 class LstmTranslator(nn.Module):
@@ -120,12 +127,13 @@ class LstmTranslator(nn.Module):
         super().__init__()
         a = architecture
         self.tied: bool = a["tied"]
-        self.units: int = a["decoder_units"]
-        embedding, pieces, memory = a["embedding"], a["pieces"], 2 * a["encoder_units"]
+        self.units = decoder_units(a)  # of each layer
+        encoder, pieces = encoder_units(a), a["pieces"]
+        embedding, memory = width(a, "embedding", a["embedding"]), 2 * encoder[-1]
         self.embedding = nn.Embedding(pieces, embedding)
         if not self.tied:
             self.target_embedding = nn.Embedding(pieces, embedding)
-        self.encoder = Encoder(embedding, a["encoder_units"], a["encoder_layers"], a["dropout"])
+        self.encoder = Encoder(embedding, encoder, a["dropout"])
         self.decoder = Decoder(embedding, self.units, memory, a)
         self.output = nn.Linear(embedding, pieces)
         if self.tied:
@@ -213,8 +221,8 @@ class LstmTranslator(nn.Module):
         of every layer."""
         state: State = memory._asdict()
         first_BH = state.pop("first_BH")
-        empty_BH = torch.zeros_like(first_BH)
-        for number in range(1 + len(self.decoder.above)):
+        for number, units in enumerate(self.units):
+            empty_BH = first_BH.new_zeros(len(first_BH), units)
             state[f"hidden_{number}"] = empty_BH if number else first_BH
             state[f"cell_{number}"] = empty_BH
         return state

@@ -14,9 +14,12 @@ from torch import nn
 from shoestring.core.protocols import Aligned, Donor, Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
+from shoestring.core.units import Kept, UnitGroup
 from shoestring.tasks.translation import architecture as sizes
+from shoestring.tasks.translation import units
 from shoestring.tasks.translation.feed import Pairs
 from shoestring.tasks.translation.lstm import LstmTranslator
+from shoestring.tasks.translation.special import PAD
 from shoestring.tasks.translation.transformer import TransformerTranslator
 
 Translator = LstmTranslator | TransformerTranslator
@@ -26,6 +29,7 @@ class TranslationNetwork:
     """An encoder-decoder, teacher-forced in training."""
 
     settles = True
+    quantizations = ("dynamic",)
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -44,7 +48,7 @@ class TranslationNetwork:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, V) and (N,): padding leaves before the output matrix, which is most of the work."""
         flat = targets.T.flatten()
-        rows_N = (flat != sizes.PAD).nonzero().squeeze(1)
+        rows_N = (flat != PAD).nonzero().squeeze(1)
         logits_NV = model(inputs.source_BS, inputs.lengths_B, inputs.target_in_BT, rows_N)
         return logits_NV, flat.index_select(0, rows_N)
 
@@ -93,6 +97,12 @@ class TranslationNetwork:
     def macs(self, architecture: Plain) -> int:
         return sizes.macs(architecture)
 
+    def groups(self, architecture: Plain) -> Sequence[UnitGroup]:
+        return units.groups(architecture)
+
+    def thinned(self, architecture: Plain, kept: Kept) -> Plain:
+        return units.thinned(architecture, kept)
+
     def settled(
         self,
         run: Run,
@@ -103,6 +113,12 @@ class TranslationNetwork:
         from shoestring.tasks.translation.settle import settled
 
         return settled(run, examples, opened, seconds)
+
+    def calibrated(self, model: nn.Module, run: Run, examples: Examples, wanted: Plain) -> Plain:
+        """Ranges are known (states, tanh) or looked up in each call: nothing is measured."""
+        from shoestring.tasks.translation.quantize import checked
+
+        return checked(wanted)
 
     def graphs(self, model: nn.Module, run: Run) -> Mapping[str, bytes]:
         from shoestring.tasks.translation.graph import to_onnx

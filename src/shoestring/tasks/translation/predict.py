@@ -21,10 +21,11 @@ from shoestring.core.receipt import Plain
 from shoestring.tasks.translation import scores as scoring
 from shoestring.tasks.translation.answering import AnswerOptions, Lines, Unreadable
 from shoestring.tasks.translation.examples import TranslationExamples
-from shoestring.tasks.translation.hypotheses import EOS, Hypothesis, Ids
+from shoestring.tasks.translation.hypotheses import Hypothesis, Ids
 from shoestring.tasks.translation.search import SearchOptions, search
+from shoestring.tasks.translation.special import EOS, FIRST_BYTE, FIRST_LEARNED
 from shoestring.tasks.translation.steps import FORCED, GraphSteps, judged
-from shoestring.tasks.translation.tokenizer import FIRST_BYTE, Tokenizer
+from shoestring.tasks.translation.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer.model"
 MOST_PIECES = 1_000  # of a source; a longer line is answered with an error in its place
@@ -84,10 +85,12 @@ class TranslationPredictor:
     def outcomes(self, examples: Examples, progress: Progress) -> Outcomes:
         """hashes (B,) uint64; hypotheses (B,); the statistics of `scores.sentence_statistics`;
         log_probability (B,) of the references, tokens (B,) and tokens_right (B,) of their pieces;
-        seconds (B,) of search and pieces (B,) that it wrote."""
+        seconds (B,) of search and pieces (B,) that it wrote. What is too long to be translated has
+        an empty hypothesis, as it gets an empty line, and is judged on as much as is taken."""
         pairs = cast(TranslationExamples, examples)  # a task gets its own back
         count = len(pairs)
-        sources = [self.pieces(text)[:MOST_PIECES] for text in pairs.sources]
+        whole = [self.pieces(text) for text in pairs.sources]
+        sources = [_cut(source) for source in whole]
         targets = [np.array(self.tokenizer.encode(text), np.int64) for text in pairs.targets]
         targets = [target[:MOST_PIECES] for target in targets]
         texts = [""] * count
@@ -110,6 +113,8 @@ class TranslationPredictor:
             numbers["tokens_right"][places] = right.sum(axis=1)
             numbers["tokens"][places] = tokens
             for place, (best,) in zip(places, found, strict=True):
+                if len(whole[place]) > MOST_PIECES:
+                    continue
                 texts[place] = self.tokenizer.decode(best.pieces)
                 numbers["pieces"][place] = len(best.pieces) + best.ended
             done += len(places)
@@ -235,7 +240,7 @@ class TranslationPredictor:
 
     def _pattern(self, length: int) -> Ids:
         """A source of so many pieces, without random numbers."""
-        first = min(260, self.steps.pieces - 1)  # behind the special pieces and the bytes
+        first = min(FIRST_LEARNED, self.steps.pieces - 1)  # behind the special pieces and the bytes
         row = first + (np.arange(length, dtype=np.int64) * 37 + length) % (
             self.steps.pieces - first
         )
@@ -277,6 +282,11 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(place)
     if batch:
         yield batch
+
+
+def _cut(source: Ids) -> Ids:
+    """As much of a source as is taken, with its end."""
+    return source if len(source) <= MOST_PIECES else np.append(source[: MOST_PIECES - 1], EOS)
 
 
 def _padded(rows: Sequence[Ids]) -> Ids:

@@ -17,16 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
-from shoestring.tasks.translation.hypotheses import (
-    BOS,
-    EOS,
-    Ended,
-    Floats,
-    Hypothesis,
-    Ids,
-    Trail,
-    traced,
-)
+from shoestring.tasks.translation.hypotheses import Ended, Floats, Hypothesis, Ids, Trail, traced
+from shoestring.tasks.translation.special import BOS, EOS
 
 _NONE = np.zeros(0, np.bool_)
 

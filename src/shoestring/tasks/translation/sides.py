@@ -32,18 +32,27 @@ class Sides:
     rows: Rows
     sides: NDArray[np.int8]
     options: TranslationOptions
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)  # so far
 
     def assign(self) -> None:
         """Changes `sides` and adds to `findings`."""
+        self._check_some_are_left()
         self._take_leaks_out()
+        self._check_some_are_left()
         if not self._where(TEST).any() and self.options.test_share != 0:
             self._set_test_aside()
         if not self._where(VALIDATION).any():
             self._set_validation_aside()
         self._thin_out()
+        self._check_some_are_left()
+
+    def _check_some_are_left(self) -> None:
         if not self._where(TRAIN).any():
-            raise DataError("no pair is left to train on; see what the filters left out")
+            why = "; ".join(finding.message for finding in self.findings if finding.dropped)
+            raise DataError(
+                f"no pair is left to train on{why and ': ' + why}. What is left out is an option: "
+                "shoestring train --help"
+            )
 
     def _where(self, side: int) -> Mask:
         return np.asarray(self.sides == side, np.bool_)

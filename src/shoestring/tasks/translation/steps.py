@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import BundleError
-from shoestring.tasks.translation.hypotheses import BOS, EOS, PAD, Floats, Ids
+from shoestring.tasks.translation.hypotheses import Floats, Ids
 from shoestring.tasks.translation.search import Found
+from shoestring.tasks.translation.special import BOS, EOS, PAD
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession as Session
@@ -63,8 +64,12 @@ class GraphSteps:
         self._encoded = [o.name for o in self._encoder.get_outputs()]
         # A state that the encoder does not give is one of pieces so far, of which there are none.
         self._empty = {n: inputs[n] for n in self._states if n not in self._encoded}
-        units = inputs.get("positions", [""])[-1]
-        self._units: int | None = units if isinstance(units, int) else None
+        # Of members of an ensemble each has its own, or shares them with those of its size.
+        self._units: dict[str, int] = {
+            name: shape[-1]
+            for name, shape in inputs.items()
+            if name.partition(".")[0] == "positions" and isinstance(shape[-1], int)
+        }
         for name, session in self._decoders.items():
             given = [o.name for o in session.get_outputs()]
             lacking = [n for n in self._memory if n not in self._encoded]
@@ -79,7 +84,8 @@ class GraphSteps:
         for name, names in zip((TABLE, f"target.{TABLE}"), wanted, strict=True):
             if name in files:
                 tables |= _made(files[name])
-            lacking = [n for n in (names & {"table", "gates"}) if n not in tables]
+            looked_up = {n for n in names if n.partition(".")[0] in ("table", "gates")}
+            lacking = [n for n in looked_up if n not in tables]
             if lacking:
                 raise BundleError(f"the bundle has no {TABLE} with what its graphs look up")
             found = {n: tables[n] for n in names if n in tables}
@@ -95,8 +101,7 @@ class GraphSteps:
         pieces_AS = np.full((len(sources), width), PAD, np.int64)
         pieces_AS[np.arange(width) < lengths_A[:, None]] = np.concatenate(sources)
         feeds = {"pieces": pieces_AS, "lengths": lengths_A, **self._source_tables}
-        if self._units is not None:
-            feeds["positions"] = positions(0, width, self._units)
+        feeds |= {name: positions(0, width, units) for name, units in self._units.items()}
         outputs = self._encoder.run(self._encoded, feeds)
         found = dict(zip(self._encoded, outputs, strict=True))
         memory = {name: found[name] for name in self._memory}
@@ -139,8 +144,7 @@ class GraphSteps:
         }
         if name == DECODER:
             feeds["candidates"] = candidates
-        if self._units is not None:
-            feeds["positions"] = positions(step, 1, self._units)
+        feeds |= {name: positions(step, 1, units) for name, units in self._units.items()}
         outputs = self._decoders[name].run(self._wanted[name], feeds)
         rows = dict(zip(self._states, outputs, strict=False))
         after = State(memory, rows, candidates, plain, step + 1, sentences, grid_AW, slots_R)

@@ -19,10 +19,16 @@ from numpy.typing import NDArray
 from shoestring.core.errors import DataError
 from shoestring.tasks.translation.merges import LONGEST, Merges
 from shoestring.tasks.translation.ragged import Ragged, ends, packed
+from shoestring.tasks.translation.special import (
+    BOS,
+    EOS,
+    FIRST_BYTE,
+    FIRST_LEARNED,
+    PAD,
+    UNK,
+)
 
-PAD, UNK, BOS, EOS = 0, 1, 2, 3
-FIRST_BYTE = 4  # the piece of byte 0; those of the others follow it
-SMALLEST = 4 + 256 + 20  # pieces: special ones, bytes, and some letters
+SMALLEST = FIRST_LEARNED + 20  # pieces: special ones, bytes, and some letters
 _SPACE = "\u2581"  # stands for a space inside sentencepiece; written in a text, it goes as bytes
 _MOST_LINES = 400_000  # that pieces are learned from; evenly spread where there are more
 _LONGEST_LINE = 4_000  # characters of a line that pieces are learned from
@@ -37,6 +43,8 @@ class Tokenizer:
     def __init__(self, model: bytes) -> None:
         from sentencepiece import SentencePieceProcessor
 
+        if not model:  # which sentencepiece takes for no model yet, and complains of at each call
+            raise DataError("this is no sentencepiece model: it is empty")
         try:
             self._processor = SentencePieceProcessor(model_proto=model)
         except (RuntimeError, OSError, ValueError) as error:
@@ -52,7 +60,7 @@ class Tokenizer:
     def _written(self) -> list[bytes]:
         """What each piece stands for."""
         table = [b""] * FIRST_BYTE + [bytes([b]) for b in range(256)]
-        pieces = range(FIRST_BYTE + 256, self.size)
+        pieces = range(FIRST_LEARNED, self.size)
         names: list[str] = self._processor.id_to_piece(list(pieces))
         return table + [name.replace(_SPACE, " ").encode() for name in names]
 
@@ -102,7 +110,7 @@ class Tokenizer:
     @cached_property
     def _merges(self) -> Merges:
         names: list[str] = self._processor.id_to_piece(list(range(self.size)))
-        return Merges(["" if i < FIRST_BYTE + 256 else name for i, name in enumerate(names)])
+        return Merges(["" if i < FIRST_LEARNED else name for i, name in enumerate(names)])
 
     def drawn(self, words: Sequence[str], dropout: float, seed: int) -> Ragged:
         """The pieces of single words with each merge left out at a probability of `dropout`
@@ -231,7 +239,7 @@ def train(texts: Iterable[str], pieces: int) -> Tokenizer:
         raise DataError("there is no text to learn a vocabulary from")
     model = io.BytesIO()
     most = max(pieces, SMALLEST)
-    lines, coverage = _with_frequent_letters(lines, (most - FIRST_BYTE - 256) // 2)
+    lines, coverage = _with_frequent_letters(lines, (most - FIRST_LEARNED) // 2)
     try:
         SentencePieceTrainer.train(
             sentence_iterator=iter(lines),

@@ -17,8 +17,8 @@ from shoestring.core.protocols import Aligned, Donor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.tasks.translation import graph, marian
-from shoestring.tasks.translation.architecture import BEGIN, END, UNKNOWN
-from shoestring.tasks.translation.tokenizer import FIRST_BYTE, Tokenizer
+from shoestring.tasks.translation.special import BOS, EOS, FIRST_LEARNED, UNK
+from shoestring.tasks.translation.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,14 +40,14 @@ def aligned(model: nn.Module, donor: Donor, run: Run) -> Aligned:
     ours = _vocabulary(run)
     if marian.PIECES in donor.files:
         theirs, ends = marian.spellings(donor.files)
-        special = {UNKNOWN: ends["unknown"], BEGIN: ends["begin"], END: ends["end"]}
+        special = {UNK: ends["unknown"], BOS: ends["begin"], EOS: ends["end"]}
         return rows_of_shared(model, donor, ours.spellings(), theirs, special)
     model_file = donor.files.get(graph.TOKENIZER)
     if model_file is None:
         raise BundleError(f"the start has no {graph.TOKENIZER}, so its rows stand for no pieces")
     if model_file == ours.model:
         return Aligned(donor.tensors)
-    same = {piece: piece for piece in range(FIRST_BYTE + 256)}  # they stand there in all of ours
+    same = {piece: piece for piece in range(FIRST_LEARNED)}  # they stand there in all of ours
     theirs = Tokenizer(model_file).spellings()
     return rows_of_shared(model, donor, ours.spellings(), theirs, same)
 

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from shoestring.core.receipt import Plain
-from shoestring.tasks.translation.architecture import PAD
+from shoestring.tasks.translation.architecture import width
 from shoestring.tasks.translation.dropout import Dropout
 from shoestring.tasks.translation.places import taken
+from shoestring.tasks.translation.special import PAD
 
 State = dict[str, torch.Tensor]  # every tensor has the rows of the search first
 
@@ -35,11 +36,11 @@ class Memory(NamedTuple):
 class SelfAttention(nn.Module):
     """Query, key and value of the same positions, from one matrix."""
 
-    def __init__(self, units: int, heads: int) -> None:
+    def __init__(self, units: int, heads: int, size: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(units, 3 * units)
-        self.out = nn.Linear(units, units)
+        self.qkv = nn.Linear(units, 3 * heads * size)
+        self.out = nn.Linear(heads * size, units)
 
     def split(self, x_BTH: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Query, key, value, each (B, A, T, H / A)."""
@@ -54,12 +55,12 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Queries of the target against keys and values of the source, both from one matrix."""
 
-    def __init__(self, units: int, heads: int) -> None:
+    def __init__(self, units: int, heads: int, size: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(units, units)
-        self.kv = nn.Linear(units, 2 * units)
-        self.out = nn.Linear(units, units)
+        self.query = nn.Linear(units, heads * size)
+        self.kv = nn.Linear(units, 2 * heads * size)
+        self.out = nn.Linear(heads * size, units)
 
     def queries(self, x_BTH: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.query(x_BTH).unflatten(2, (self.heads, -1))).transpose(1, 2)
@@ -106,13 +107,14 @@ class Norm(nn.LayerNorm):
 
 
 class EncoderLayer(nn.Module):
-    def __init__(self, a: Plain) -> None:
+    def __init__(self, a: Plain, name: str) -> None:
         super().__init__()
-        units, after = a["units"], _after(a)
+        units, after, size = a["units"], _after(a), a["units"] // a["heads"]
         self.attention_norm = Norm(units, after)
-        self.attention = SelfAttention(units, a["heads"])
+        self.attention = SelfAttention(units, width(a, f"{name}.heads", a["heads"]), size)
         self.feed_forward_norm = Norm(units, after)
-        self.feed_forward = FeedForward(units, a["feed_forward"], a.get("activation", "relu"))
+        wide = width(a, f"{name}.feed_forward", a["feed_forward"])
+        self.feed_forward = FeedForward(units, wide, a.get("activation", "relu"))
         self.dropout = Dropout(a["dropout"])
 
     def forward(self, x_BSH: torch.Tensor, inside_B11S: torch.Tensor) -> torch.Tensor:
@@ -124,15 +126,16 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, a: Plain) -> None:
+    def __init__(self, a: Plain, name: str) -> None:
         super().__init__()
-        units, after = a["units"], _after(a)
+        units, after, size = a["units"], _after(a), a["units"] // a["heads"]
         self.attention_norm = Norm(units, after)
-        self.attention = SelfAttention(units, a["heads"])
+        self.attention = SelfAttention(units, width(a, f"{name}.heads", a["heads"]), size)
         self.cross_norm = Norm(units, after)
-        self.cross = CrossAttention(units, a["heads"])
+        self.cross = CrossAttention(units, width(a, f"{name}.cross_heads", a["heads"]), size)
         self.feed_forward_norm = Norm(units, after)
-        self.feed_forward = FeedForward(units, a["feed_forward"], a.get("activation", "relu"))
+        wide = width(a, f"{name}.feed_forward", a["feed_forward"])
+        self.feed_forward = FeedForward(units, wide, a.get("activation", "relu"))
         self.dropout = Dropout(a["dropout"])
 
     def forward(self, x_BTH: torch.Tensor, memory: Memory) -> torch.Tensor:
@@ -184,13 +187,17 @@ class TransformerTranslator(nn.Module):
         a = architecture
         self.units: int = a["units"]
         self.tied: bool = a["tied"]
-        self.heads: int = a["heads"]
+        self.size: int = a["units"] // a["heads"]  # of a head
         self.embedding = nn.Embedding(a["pieces"], self.units)
         if not self.tied:
             self.target_embedding = nn.Embedding(a["pieces"], self.units)
-        self.encoder = nn.ModuleList(EncoderLayer(a) for _ in range(a["encoder_layers"]))
+        self.encoder = nn.ModuleList(
+            EncoderLayer(a, f"encoder.{number}") for number in range(a["encoder_layers"])
+        )
         self.encoder_norm = nn.Identity() if _after(a) else nn.LayerNorm(self.units)
-        self.decoder = nn.ModuleList(DecoderLayer(a) for _ in range(a["decoder_layers"]))
+        self.decoder = nn.ModuleList(
+            DecoderLayer(a, f"decoder.{number}") for number in range(a["decoder_layers"])
+        )
         self.decoder_norm = nn.Identity() if _after(a) else nn.LayerNorm(self.units)
         self.output = nn.Linear(self.units, a["pieces"])
         if self.tied:
@@ -252,10 +259,11 @@ class TransformerTranslator(nn.Module):
         of the pieces so far (none), and how many those are."""
         states_BSH = memory.states_BSH
         state: State = {"inside_BS": memory.inside_BS}
-        empty = (len(states_BSH), self.heads, 0, self.units // self.heads)
-        for number, layer in enumerate(self.decoder):
-            key, value = cast(DecoderLayer, layer).cross.memory(states_BSH)
+        for number, part in enumerate(self.decoder):
+            layer = cast(DecoderLayer, part)
+            key, value = layer.cross.memory(states_BSH)
             state[f"memory_keys_{number}"], state[f"memory_values_{number}"] = key, value
+            empty = (len(states_BSH), layer.attention.heads, 0, self.size)
             state[f"keys_{number}"] = key.new_zeros(empty)
             state[f"values_{number}"] = value.new_zeros(empty)
         return state

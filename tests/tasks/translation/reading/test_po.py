@@ -146,6 +146,9 @@ def test_bad_bytes_are_named_with_their_line(tmp_path: Path) -> None:
     ("body", "words"),
     [
         ('msgid "a"\nmsgstr "b"\nnonsense "c"\n', "line 11: Unknown or misformatted keyword"),
+        ('msgid "a\nmsgstr "b"\n', r"line 9: no string in quotes: 'msgid \"a'"),
+        ('msgid "a"\nmsgstr b\n', "line 10: no string in quotes"),
+        ('msgid "a"\nmsgstr "b\\"\n', "line 10: no string in quotes"),
         ('msgid "a"\n\nmsgid "b"\nmsgstr "c"\n', "line 9: missing msgstr"),
         ('msgid "a"\nmsgid_plural "b"\nmsgstr[9] "c"\n', "more translations than num_plurals"),
     ],
@@ -153,6 +156,11 @@ def test_bad_bytes_are_named_with_their_line(tmp_path: Path) -> None:
 def test_bad_syntax_is_named_with_its_line(body: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words):
         texts(written(tmp_path, body))
+
+
+def test_separators_of_unicode_end_no_line(tmp_path: Path) -> None:
+    body = 'msgid "a\u2028b\x85c\\" d"\r\nmsgstr "e\x0bf"\r\n'
+    assert texts(written(tmp_path, body)) == [('a\u2028b\x85c" d', "e\x0bf")]
 
 
 def test_an_unknown_charset(tmp_path: Path) -> None:

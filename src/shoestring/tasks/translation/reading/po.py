@@ -23,6 +23,8 @@ _SOURCE_LANGUAGE = "en"  # of messages, by custom, where no X-Source-Language sa
 _HEADER_BYTES = 1 << 16
 _CHARSET = re.compile(rb"charset=([\w.:-]+)")
 _FIELD = re.compile(r'^"([A-Za-z-]+):[ \t]*(.*?)\s*(?:\\n)?"\s*$', re.MULTILINE)
+_STRING = re.compile(r'\s*(?:\w+(?:\[\d+\])?\s*)?"(?:[^\\]|\\.)*"\s*')
+_ENDS = re.compile(r"\r\n?|\n")  # of lines; those of Unicode beside them stand inside of texts
 _DATES = re.compile(r'^"(?:POT-Creation|PO-Revision)-Date:.*$', re.MULTILINE)
 
 
@@ -106,13 +108,23 @@ def _catalog(path: Path) -> Catalog:
     text = _text(path)
     try:
         # Dates of the header are of no use here, and one in another form would end the reading.
-        lines = _DATES.sub('""', text).splitlines(keepends=True)
+        lines = _ENDS.split(_DATES.sub('""', text))
+        _check(path, lines)
         return read_po(lines, ignore_obsolete=True, abort_invalid=True)
     except PoFileError as error:
         what = str(error).rpartition(" on ")[0]
         raise DataError(f"{printable(str(path))}, line {error.lineno + 1:,}: {what}") from error
     except (ValueError, IndexError, AttributeError, TypeError, AssertionError) as error:
         raise DataError(f"{printable(str(path))} is no gettext file: {error}") from error
+
+
+def _check(path: Path, lines: Sequence[str]) -> None:
+    """Babel takes a string without its quotes for none, and the message would be lost."""
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#") and not _STRING.fullmatch(line):
+            raise DataError(
+                f"{printable(str(path))}, line {number:,}: no string in quotes: {line[:40]!r}"
+            )
 
 
 def _text(path: Path) -> str:

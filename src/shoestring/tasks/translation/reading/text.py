@@ -92,7 +92,7 @@ def lines(path: Path, broken: Broken) -> list[str]:
     if b"\0" in whole:
         for i, line in enumerate(found):
             if "\0" in line:
-                broken.add(i + 1, "a NUL byte; is this a text file?")
+                broken.add(i + 1, "a NUL byte, which no text has")
                 found[i] = ""
     return found
 
