@@ -32,9 +32,14 @@ FORBIDDEN_WORDS |= {"cfg", "hparams", "val", "vals"}
 # Functions that take any keyword, each with its reason.
 TAKES_ANY_KEYWORD = {
     "core.run.with_recipe": "fields of Recipe; dataclasses.replace refuses all others",
+    "engine.derive.child": "fields of Run; the same",
+    "engine.derive.tuned": "fields of Recipe; the same",
     "tasks.translation.graph.node": "the attributes of an ONNX operator, as below",
     "tasks.translation.graph.several": "the same",
+    "tasks.translation.graph_ensemble.several": "the same",
     "tasks.images.graph.node": "the attributes of an ONNX operator, checked when the graph is",
+    "tasks.images.graph.several": "the same",
+    "tasks.images.integers.node": "the same",
 }
 # A catalogue says what kind of problem a data set is for; the files of MNIST, and what scikit-learn
 # calls its pictures, have names of their own. The data room imports no task that it could ask.

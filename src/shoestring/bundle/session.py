@@ -20,10 +20,11 @@ CAP_BYTES = 1 << 30  # of all files of a bundle together
 # bundles load for ever.
 OPERATORS = frozenset(
     """
-    Add ArgMax AveragePool Cast Clip Concat Conv Div DynamicQuantizeLinear Equal Erf Flatten Gather
-    GatherElements GatherND Gemm GlobalAveragePool HardSwish Identity LSTM LayerNormalization
-    LeakyRelu Log MatMul MaxPool Min Mod Mul QuantizeLinear ReduceMax ReduceMean Relu Reshape Resize
-    Shape Sigmoid Softmax Split Squeeze Tanh TopK Transpose Unsqueeze Where
+    Add ArgMax AveragePool Cast Clip Concat Conv ConvInteger DequantizeLinear Div
+    DynamicQuantizeLinear Equal Erf Flatten Gather GatherElements GatherND Gemm GlobalAveragePool
+    HardSwish Identity LSTM LayerNormalization LeakyRelu Log MatMul MaxPool Min Mod Mul QLinearConv
+    QuantizeLinear ReduceMax ReduceMean Relu Reshape Resize Shape Sigmoid Softmax Split Squeeze Tanh
+    TopK Transpose Unsqueeze Where
     """.split()
 )
 # Operators of the runtime's own that are let in one by one: products of integers.

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shoestring.core.budget import Budget
+from shoestring.core.quantizing import Quantizing
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
+from shoestring.core.units import Prunable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,9 +65,7 @@ class Dataset(Protocol):
     fingerprint: str
     facts: Plain  # what a network and a bundle must know: labels, size, channels; or languages
     findings: tuple[Finding, ...]
-    files: Mapping[
-        str, bytes
-    ]  # kept in the run's folder for `Network.graphs`: a tokenizer; often {}
+    files: Mapping[str, bytes]  # kept in the run's folder: a tokenizer; often {}
 
     @property
     def train(self) -> Examples: ...
@@ -202,7 +202,7 @@ class Predictor(Protocol):
         """What is timed, by name: {"model": one example at input size, "file": from encoded}."""
 
 
-class Network(Protocol):
+class Network(Quantizing, Prunable, Protocol):
     """One kind of model of a task. Everything about tensors that the engine may need."""
 
     kind: str

@@ -99,6 +99,11 @@ def deciding(dataset: Dataset) -> Examples:
     return dataset.validation.part(np.flatnonzero(part.decided(len(dataset.validation))))
 
 
+def reporting(dataset: Dataset) -> Examples:
+    """The rest of validation, that gains are measured on where something was decided."""
+    return dataset.validation.part(np.flatnonzero(~part.decided(len(dataset.validation))))
+
+
 # --- what it makes -------------------------------------------------------------------------------
 
 
@@ -127,17 +132,20 @@ def child(run: Run, name: str, others: Sequence[Run] = (), **changes: Any) -> Ru
 
 def tuned(
     run: Run,
-    weights: Mapping[str, torch.Tensor],
+    weights: Mapping[str, torch.Tensor] | None,
     budget: Budget,
-    epochs: float,
+    epochs: float | None,
     **changes: Any,
 ) -> tuple[Run, dict[str, torch.Tensor], Cost]:
-    """A fit of the run's architecture that goes on from these weights, for so many epochs or as
-    much of them as fits the budget. `changes` are fields of the recipe that is trained with (a
-    rate, hooks); the run keeps the recipe that it has. Returns the best weights and the cost."""
+    """A fit of the run's architecture that goes on from these weights (None: it begins as the
+    recipe says), for so many epochs (None: `steps` are among the changes), or as much of them as
+    fits the budget. `changes` are fields of the recipe that is trained with (a rate, hooks); the
+    run keeps the recipe that it has. Returns the best weights and the cost."""
     from shoestring.engine import device, fit, placement, remarks
 
-    hooks = tuple(words for words in run.recipe.hooks if not _begins(words))
+    hooks = run.recipe.hooks
+    if weights is not None:
+        hooks = tuple(words for words in hooks if not _begins(words))
     recipe = replace(
         run.recipe,
         **{

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shoestring import plugins
 from shoestring.bundle import bundle as bundles
 from shoestring.bundle import manifest as manifests
+from shoestring.core import voting
 from shoestring.core.budget import Budget
 from shoestring.core.errors import BundleError, RunError, UserError
 from shoestring.core.protocols import Donor, Network
@@ -84,6 +85,8 @@ class Transfer(Hook):
         if (folder / store.RUN).exists() or (folder / store.STARTED).exists():
             parent = store.read(folder)
             _same_task(self.start, parent.task, run.task)
+            if (parent.architecture or {}).get("kind") == voting.KIND:
+                raise UserError(f"{self.start} is an ensemble; start from one of its members")
             offered, kind = parent.recipe.network, ""
             recorded = _RUN + _digest(folder / store.WEIGHTS)
         elif folder.is_dir():

@@ -42,6 +42,38 @@ STAGES = (
 )
 
 
+def _expanded() -> list[int]:
+    """What each block widens to; 0 for one that does not."""
+    found, channels = list[int](), STEM
+    for stage in STAGES:
+        for _ in range(stage.repeats):
+            found.append(channels * stage.expansion if stage.expansion != 1 else 0)
+            channels = stage.units
+    return found
+
+
+_EXPANDED = _expanded()
+
+
+class Widths:
+    """The units of each part: those that were published, or those that an architecture says."""
+
+    def __init__(self, architecture: Plain) -> None:
+        self._said: Plain = architecture.get("widths", {})
+        self.stem, self.top = self._of("stem", STEM), self._of("top", TOP)
+
+    def stage(self, number: int) -> int:
+        """What the blocks of a stage, counted from 1, pass on; the stem is what stage 0 does."""
+        return self._of(f"stage_{number}", STAGES[number - 1].units) if number else self.stem
+
+    def block(self, number: int) -> int:
+        """What a block, counted from 0, widens to; one that does not widen keeps its input."""
+        return self._of(f"block_{number}", _EXPANDED[number] or self.stem)
+
+    def _of(self, name: str, usual: int) -> int:
+        return int(self._said.get(name, usual))
+
+
 class Entry(nn.Module):
     """What stands between a task's own normalisation of pixels and the one that the weights were
     trained with, and their size: y = scale x + shift, made larger where it is too small."""
@@ -85,16 +117,16 @@ class SameConv2d(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """An inverted bottleneck: wider, a convolution for each channel, narrower; with what came in
-    added where shapes allow it. Its row of layers is `body`."""
+    """An inverted bottleneck: wider, a convolution for each channel, narrower; the first of a
+    stage apart, with what came in added. Its row of layers is `body`."""
 
     def __init__(
-        self, channels: int, units: int, kernel: int, stride: int, expansion: int, side: list[int]
+        self, channels: int, wide: int, units: int, stage: Stage, first: bool, side: list[int]
     ) -> None:
         super().__init__()
-        wide = channels * expansion
+        kernel, stride = stage.kernel, stage.stride if first else 1
         rows: list[nn.Module] = []
-        if expansion != 1:
+        if stage.expansion != 1:
             self._expand_conv = SameConv2d(channels, wide, 1, 1, 1, side)
             self._bn0 = _norm(wide)
             rows += [self._expand_conv, self._bn0, nn.ReLU6()]
@@ -103,7 +135,7 @@ class Block(nn.Module):
         self._project_conv = SameConv2d(wide, units, 1, 1, 1, side)
         self._bn2 = _norm(units)
         rows += [self._depthwise_conv, self._bn1, nn.ReLU6(), self._project_conv, self._bn2]
-        self.adds = stride == 1 and channels == units
+        self.adds = not first
         self.body = _Row(rows)
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -131,25 +163,26 @@ class EfficientNetLite(nn.Module):
         entry = architecture["entry"]
         side = list(entry["size"])
         channels = int(architecture["input"][0])
+        widths = Widths(architecture)
         self._entry = Entry(entry["scale"], entry["shift"], side)
-        self._conv_stem = SameConv2d(channels, STEM, 3, 2, 1, side)
-        self._bn0 = _norm(STEM)
+        self._conv_stem = SameConv2d(channels, widths.stem, 3, 2, 1, side)
+        self._bn0 = _norm(widths.stem)
         side = [-(-s // 2) for s in side]
-        channels, blocks = STEM, list[Block]()
+        channels, blocks = widths.stem, list[Block]()
         self._stages: list[int] = []  # blocks of each
-        for stage in STAGES:
+        for number, stage in enumerate(STAGES, 1):
             self._stages.append(stage.repeats)
-            for number in range(stage.repeats):
-                stride = 1 if number else stage.stride
-                blocks.append(
-                    Block(channels, stage.units, stage.kernel, stride, stage.expansion, side)
-                )
-                side, channels = [-(-s // stride) for s in side], stage.units
+            for repeat in range(stage.repeats):
+                first, units = not repeat, widths.stage(number)
+                wide = widths.block(len(blocks))
+                blocks.append(Block(channels, wide, units, stage, first, side))
+                stride, channels = stage.stride if first else 1, units
+                side = [-(-s // stride) for s in side]
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = SameConv2d(channels, TOP, 1, 1, 1, side)
-        self._bn1 = _norm(TOP)
+        self._conv_head = SameConv2d(channels, widths.top, 1, 1, 1, side)
+        self._bn1 = _norm(widths.top)
         self._dropout = nn.Dropout(architecture["dropout"])
-        self._fc = nn.Linear(TOP, architecture["classes"])
+        self._fc = nn.Linear(widths.top, architecture["classes"])
         nn.init.normal_(self._fc.weight, std=0.01)
         nn.init.zeros_(self._fc.bias)
 
@@ -183,18 +216,19 @@ def macs(architecture: Plain) -> int:
     """Multiply-accumulates for one picture."""
     channels, classes = int(architecture["input"][0]), int(architecture["classes"])
     height, width = (-(-int(s) // 2) for s in architecture["entry"]["size"])
-    total = height * width * STEM * channels * 9
-    channels = STEM
-    for stage in STAGES:
-        for number in range(stage.repeats):
-            stride = 1 if number else stage.stride
-            wide = channels * stage.expansion
+    widths, block = Widths(architecture), 0
+    total = height * width * widths.stem * channels * 9
+    channels = widths.stem
+    for number, stage in enumerate(STAGES, 1):
+        for repeat in range(stage.repeats):
+            stride, wide = 1 if repeat else stage.stride, widths.block(block)
             if stage.expansion != 1:
                 total += height * width * channels * wide
             height, width = -(-height // stride), -(-width // stride)
-            total += height * width * wide * (stage.kernel**2 + stage.units)
-            channels = stage.units
-    return total + height * width * channels * TOP + TOP * classes
+            channels = widths.stage(number)
+            total += height * width * wide * (stage.kernel**2 + channels)
+            block += 1
+    return total + height * width * channels * widths.top + widths.top * classes
 
 
 def _norm(units: int) -> nn.BatchNorm2d:

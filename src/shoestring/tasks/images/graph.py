@@ -2,11 +2,13 @@
 
 Input `pixels`: uint8 (n, H, W, C); output `probabilities`: float32 (n, classes). Resizing,
 normalisation and softmax are in the graph. Names are one letter, equal constants are stored once,
-there is no text beside them, and the same network always gives the same bytes.
+there is no text beside them, and the same network always gives the same bytes. Weights in fewer
+bits are written by `integers`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from string import ascii_letters
@@ -36,25 +38,28 @@ _ACTIVATIONS = {
 
 def to_onnx(model: torch.nn.Module, facts: Plain, quantization: Plain) -> bytes:
     """The bytes of model.onnx. `facts` as images keep them: labels, size, channels, resize, mean
-    and std. UserError for a layer that has no place in a graph, and for any quantization: none
-    is known yet."""
-    if quantization:
-        raise UserError(f"quantization {dict(quantization)!r} is not known; nothing is, yet")
+    and std; `quantization` as `integers.Settings` reads it. UserError for a layer that has no
+    place in a graph."""
+    from shoestring.tasks.images import integers
+
+    settings = integers.Settings.of(quantization)
+    return written(model, facts, Writer() if settings.method == "none" else settings.writer())
+
+
+def written(model: torch.nn.Module, facts: Plain, graph: Writer) -> bytes:
+    """The bytes of a network as this writer writes it."""
     channels, (height, width) = int(facts["channels"]), facts["size"]
     mean, deviation = (np.asarray(facts[name], np.float64) for name in ("mean", "std"))
     if mean.shape != (channels,) or deviation.shape != (channels,):
         raise UserError(f"mean and std need {channels} values each, one for a channel")
     normalise = fold.Affine(1 / deviation, -mean / deviation)
     rows = _rows(model, normalise, (height, width))
-
-    graph = _Writer()
     value = "pixels"
     if facts["resize"]:
         sizes = graph.constant(np.array([height, width], np.int64))
         value = graph.node("Resize", value, "", "", sizes, mode="linear", antialias=1, axes=[1, 2])
     value = graph.node("Transpose", value, perm=[0, 3, 1, 2])  # still one byte a value
-    value = graph.node("Cast", value, to=_FLOAT)
-    value = graph.steps(rows, value)
+    value = graph.steps(rows, graph.entered(value))
     graph.node("Softmax", value, output="probabilities")
     spatial: list[int | str] = ["h", "w"] if facts["resize"] else [height, width]
     return graph.model(["n", *spatial, channels], ["n", len(facts["labels"])])
@@ -82,39 +87,69 @@ def _begun(step: Step, normalise: fold.Affine, size: tuple[int, int]) -> list[fo
     return [normalise, *row] if step.inputs == (-1,) else row
 
 
-_UINT8, _FLOAT = 2, 1  # as ONNX numbers them
+UINT8, FLOAT = 2, 1  # as ONNX numbers them
 
 
-class _Writer:
+class Writer:
     """Collects nodes and constants, and hands out names."""
+
+    opset, ir_version = OPSET, IR_VERSION
 
     def __init__(self) -> None:
         try:
             import onnx
         except ImportError as error:
             raise MissingExtra("onnx", "train", "exporting a network") from error
-        self._onnx = onnx
+        self.onnx = onnx
         self._nodes: list[onnx.NodeProto] = []
+        self._domains: set[str] = set()
+        self._outputs: list[str] = []  # beside the answer
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
         self._names = _names()
         self._flat = False  # whether values are (n, C) by now, and no more (n, C, H, W)
 
     def node(self, operator: str, *inputs: str, output: str | None = None, **options: Any) -> str:
         """Adds one node; `options` are its ONNX attributes. Returns the name of its output."""
-        name = output or next(self._names)
-        self._nodes.append(self._onnx.helper.make_node(operator, inputs, [name], **options))
-        return name
+        return self._added(operator, inputs, [output or next(self._names)], options)[0]
+
+    def several(self, operator: str, *inputs: str, outputs: int, **options: Any) -> list[str]:
+        """The same with more outputs."""
+        return self._added(operator, inputs, [next(self._names) for _ in range(outputs)], options)
+
+    def _added(
+        self, operator: str, inputs: Sequence[str], outputs: list[str], options: dict[str, Any]
+    ) -> list[str]:
+        self._nodes.append(self.onnx.helper.make_node(operator, inputs, outputs, **options))
+        self._domains |= {options["domain"]} if "domain" in options else set()
+        return outputs
+
+    def entered(self, value: str) -> str:
+        """The pixels, of bytes, as the network reads them."""
+        return self.node("Cast", value, to=FLOAT)
+
+    def tapped(self, value: str) -> None:
+        """Makes a value an output of the graph."""
+        if value not in self._outputs:
+            self._outputs.append(value)
 
     def constant(self, values: NDArray[Any]) -> str:
         key = (values.dtype.str, values.shape, values.tobytes())
         if key not in self._constants:
-            tensor = self._onnx.numpy_helper.from_array(values, next(self._names))
+            tensor = self.onnx.numpy_helper.from_array(values, next(self._names))
+            self._constants[key] = tensor
+        return str(self._constants[key].name)
+
+    def packed(self, kind: int, shape: tuple[int, ...], data: bytes) -> str:
+        """A constant of a kind that numpy has not."""
+        key = (str(kind), shape, data)
+        if key not in self._constants:
+            tensor = self.onnx.helper.make_tensor(next(self._names), kind, shape, data, raw=True)
             self._constants[key] = tensor
         return str(self._constants[key].name)
 
     def layers(self, layers: list[fold.Layer], value: str) -> str:
         for layer in layers:
-            value = self._layer(layer, value)
+            value = self.layer(layer, value)
         return value
 
     def steps(self, steps: list[Step], value: str) -> str:
@@ -129,22 +164,16 @@ class _Writer:
                 made.append(self.node(step.kind, *inputs, **along))
         return made[-1]
 
-    def _layer(self, layer: fold.Layer, value: str) -> str:
+    def layer(self, layer: fold.Layer, value: str) -> str:
         match layer:
             case fold.Convolution():
-                options = _spatial(layer)
-                if layer.groups != 1:
-                    options["group"] = layer.groups
-                weight, bias = self._floats(layer.weight), self._bias(layer.bias)
-                return self.node("Conv", value, weight, *bias, **options)
+                return self.convolution(layer, value, self.floats(layer.weight))
             case fold.Dense():
-                bias = self._bias(layer.bias)
-                operator = "Gemm" if bias else "MatMul"
-                return self.node(operator, value, self._floats(layer.weight), *bias)
+                return self.dense(layer, value, self.floats(layer.weight))
             case fold.Affine():
                 return self._affine(layer, value)
             case fold.Pool():
-                options = {"kernel_shape": list(layer.kernel), **_spatial(layer)}
+                options = {"kernel_shape": list(layer.kernel), **spatial(layer)}
                 if layer.ceil:
                     options["ceil_mode"] = 1
                 if layer.counts_padding:
@@ -163,6 +192,13 @@ class _Writer:
             case fold.Residual():
                 return self.node("Add", value, self.layers(list(layer.body), value))
 
+    def convolution(self, layer: fold.Convolution, value: str, weight: str) -> str:
+        return self.node("Conv", value, weight, *self.bias(layer.bias), **spatial(layer))
+
+    def dense(self, layer: fold.Dense, value: str, weight: str) -> str:
+        bias = self.bias(layer.bias)
+        return self.node("Gemm" if bias else "MatMul", value, weight, *bias)
+
     def _affine(self, layer: fold.Affine, value: str) -> str:
         if not bool(np.all(layer.scale == 1)):
             value = self.node("Mul", value, self._per_channel(layer.scale))
@@ -175,46 +211,48 @@ class _Writer:
             case "leaky_relu":
                 return self.node("LeakyRelu", value, alpha=float(layer.slope))
             case "relu6":
-                return self.node("Clip", value, self._scalar(0), self._scalar(6))
+                return self.node("Clip", value, self.scalar(0), self.scalar(6))
             case "silu":
                 return self.node("Mul", value, self.node("Sigmoid", value))
             case "gelu":  # the runtime recognises this shape and fuses it
-                part = self.node("Div", value, self._scalar(2**0.5))
-                part = self.node("Add", self.node("Erf", part), self._scalar(1))
-                return self.node("Mul", self.node("Mul", value, part), self._scalar(0.5))
+                part = self.node("Div", value, self.scalar(2**0.5))
+                part = self.node("Add", self.node("Erf", part), self.scalar(1))
+                return self.node("Mul", self.node("Mul", value, part), self.scalar(0.5))
             case "gelu_tanh":
                 cube = self.node("Mul", self.node("Mul", value, value), value)
-                part = self.node("Mul", cube, self._scalar(0.044715))
-                part = self.node("Mul", self.node("Add", value, part), self._scalar(0.7978845608))
-                part = self.node("Add", self.node("Tanh", part), self._scalar(1))
-                return self.node("Mul", self.node("Mul", value, part), self._scalar(0.5))
+                part = self.node("Mul", cube, self.scalar(0.044715))
+                part = self.node("Mul", self.node("Add", value, part), self.scalar(0.7978845608))
+                part = self.node("Add", self.node("Tanh", part), self.scalar(1))
+                return self.node("Mul", self.node("Mul", value, part), self.scalar(0.5))
         return self.node(_ACTIVATIONS[layer.kind], value)
 
     def _per_channel(self, values: fold.Doubles) -> str:
         if bool(np.all(values == values[0])):
-            return self._scalar(float(values[0]))
-        return self._floats(values if self._flat else values.reshape(-1, 1, 1))
+            return self.scalar(float(values[0]))
+        return self.floats(values if self._flat else values.reshape(-1, 1, 1))
 
-    def _scalar(self, value: float) -> str:
-        return self._floats(np.array(value, np.float64))
+    def scalar(self, value: float) -> str:
+        return self.floats(np.array(value, np.float64))
 
-    def _floats(self, values: fold.Doubles) -> str:
+    def floats(self, values: fold.Doubles) -> str:
         return self.constant(np.ascontiguousarray(values, np.float32).reshape(values.shape))
 
-    def _bias(self, bias: fold.Doubles) -> list[str]:
-        return [self._floats(bias)] if bool(np.any(bias)) else []
+    def bias(self, bias: fold.Doubles) -> list[str]:
+        return [self.floats(bias)] if bool(np.any(bias)) else []
 
     def model(self, pixels: list[int | str], probabilities: list[int | str]) -> bytes:
-        helper = self._onnx.helper
+        helper = self.onnx.helper
+        answers = [helper.make_tensor_value_info("probabilities", FLOAT, probabilities)]
         graph = helper.make_graph(
             self._nodes,
             "g",
-            [helper.make_tensor_value_info("pixels", _UINT8, pixels)],
-            [helper.make_tensor_value_info("probabilities", _FLOAT, probabilities)],
+            [helper.make_tensor_value_info("pixels", UINT8, pixels)],
+            answers + [helper.make_tensor_value_info(n, FLOAT, None) for n in self._outputs],
             list(self._constants.values()),
         )
-        opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+        opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [helper.make_opsetid(domain, 1) for domain in sorted(self._domains)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
         return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -223,14 +261,19 @@ def _idle(layer: fold.Layer, size: tuple[int, int]) -> bool:
     return isinstance(layer, fold.Enlarge) and tuple(layer.size) == tuple(size)
 
 
-def _spatial(layer: fold.Convolution | fold.Pool) -> dict[str, Any]:
+def spatial(layer: fold.Convolution | fold.Pool) -> dict[str, Any]:
     """The attributes that differ from ONNX's defaults; the others need no bytes."""
     given = {
         "strides": (layer.stride, (1, 1)),
         "pads": (layer.pads, (0, 0, 0, 0)),
         "dilations": (layer.dilation, (1, 1)),
     }
-    return {name: list(value) for name, (value, default) in given.items() if value != default}
+    found: dict[str, Any] = {
+        n: list(value) for n, (value, usual) in given.items() if value != usual
+    }
+    if isinstance(layer, fold.Convolution) and layer.groups != 1:
+        found["group"] = layer.groups
+    return found
 
 
 def _names() -> Any:

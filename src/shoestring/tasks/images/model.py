@@ -15,7 +15,8 @@ from shoestring.core.errors import UserError
 from shoestring.core.protocols import Aligned, Donor, Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.tasks.images import efficientnet, layers, pretrained
+from shoestring.core.units import Kept, UnitGroup
+from shoestring.tasks.images import efficientnet, layers, pretrained, units
 from shoestring.tasks.images.traced import TimmNetwork, counted_macs, preprocessing, timm_donor
 
 
@@ -34,6 +35,7 @@ class ImageNetwork:
     """A network that is a row of layers: what `layers.expand` gives for its kind."""
 
     settles = False
+    quantizations = ("static", "dynamic", "weights")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -121,6 +123,13 @@ class ImageNetwork:
             return efficientnet.macs(architecture)
         return layers.macs(architecture["layers"], tuple(architecture["input"]))
 
+    def groups(self, architecture: Plain) -> Sequence[UnitGroup]:
+        """Channels and dense units; none are known of a network of timm."""
+        return units.groups(architecture)
+
+    def thinned(self, architecture: Plain, kept: Kept) -> Plain:
+        return units.thinned(architecture, kept)
+
     def settled(
         self,
         run: Run,
@@ -130,6 +139,11 @@ class ImageNetwork:
     ) -> tuple[Run, str]:
         """Nothing: float32 ships unless a technique decides otherwise."""
         return run, ""
+
+    def calibrated(self, model: nn.Module, run: Run, examples: Examples, wanted: Plain) -> Plain:
+        from shoestring.tasks.images.calibration import calibrated
+
+        return calibrated(model, run.facts, examples, wanted)
 
     def graphs(self, model: nn.Module, run: Run) -> Mapping[str, bytes]:
         from shoestring.tasks.images.graph import to_onnx

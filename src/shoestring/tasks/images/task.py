@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core import voting
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import (
@@ -68,6 +69,10 @@ class Images:
         return defaults.completed(recipe, dataset, seconds)
 
     def network(self, kind: str) -> Network:
+        if kind == voting.KIND:
+            from shoestring.tasks.images.ensemble import EnsembleNetwork
+
+            return EnsembleNetwork()
         from shoestring.tasks.images.model import ImageNetwork
 
         return ImageNetwork(kind)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
+from shoestring.core.quantizing import BITS, METHOD
 from shoestring.core.receipt import Plain
 
 METHODS = ("none", "dynamic")
@@ -32,12 +33,17 @@ def per_column(weight_KN: NDArray[np.float32]) -> Quantized:
     return Quantized(np.rint(weight_KN / scale_N).astype(np.int8), scale_N)
 
 
-def integers(quantization: Plain) -> bool:
-    """Whether weights ship as int8, from what a run says. UserError for what is not known."""
-    method = quantization.get("method", "none")
-    if method not in METHODS or set(quantization) - {"method"}:
+def checked(quantization: Plain) -> Plain:
+    """The quantization; UserError for what is not known."""
+    method, bits = quantization.get(METHOD, "none"), quantization.get(BITS, 8)
+    if method not in METHODS or set(quantization) - {METHOD, BITS} or bits != 8:
         raise UserError(
             f"a translator is not quantized by {dict(quantization)!r}; "
-            f"method is one of: {', '.join(METHODS)}"
+            f"method is one of: {', '.join(METHODS)}, and weights have 8 bits"
         )
-    return bool(method == "dynamic")
+    return quantization
+
+
+def integers(quantization: Plain) -> bool:
+    """Whether weights ship as int8, from what a run says. UserError for what is not known."""
+    return bool(checked(quantization).get(METHOD) == "dynamic")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core import voting
 from shoestring.core.budget import Budget
 from shoestring.core.protocols import (
     Answering,
@@ -72,6 +73,10 @@ class Translation:
         return defaults.completed(recipe, dataset, seconds)
 
     def network(self, kind: str) -> Network:
+        if kind == voting.KIND:
+            from shoestring.tasks.translation.ensemble import EnsembleNetwork
+
+            return EnsembleNetwork()
         from shoestring.tasks.translation.model import TranslationNetwork
 
         return TranslationNetwork(kind)
