@@ -38,6 +38,7 @@ fix: $(STAMP) ## format, lint what can be mended, and the README's file tree
 	$(BIN)/python scripts/tree.py
 
 slow: $(STAMP) ## the tests that take minutes, and mutation testing
+	$(PYTHON) scripts/environment.py .venv all,dev,browser $(INSTALLER)
 	$(BIN)/python -m pytest -m slow
 	$(PYTHON) scripts/environment.py .venv all,dev,mutation $(INSTALLER)
 	$(BIN)/python scripts/mutation.py

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from shoestring.core.run import Run
 from shoestring.engine import evidence, measure, store
 
 NAMES = ("mnist", "sign-digits", "multi30k")
-QUICK_STEPS = 3
+QUICK_STEPS, QUICK_BUDGET = 3, "30s"
 GRADE_SECONDS = 3600.0
 DRAWS, SEED = 2_000, 0  # of the interval of the share that a student keeps
 HARD = "augment:shift=0.06,rotation=12,scale=0.12,shear=0.12"
@@ -60,7 +60,7 @@ class Case:
     options: Mapping[str, Any]
     budget: str  # of each member
     vote: str
-    student: str  # words of distill
+    distill: Any  # the technique that makes one network of it; None: none does
     student_budget: str
 
 
@@ -79,6 +79,7 @@ def main() -> None:
     parser = arguments("Ensembles beside their best member.", 4, "members of one shape")
     parser.add_argument("--only", choices=NAMES, action="append")
     parser.add_argument("--budget", default="20m", help="of each member on MNIST")
+    parser.add_argument("--student-budget", default="40m", help="of the one network on MNIST")
     parser.add_argument("--translator-budget", default="10m", help="of each translator")
     parser.add_argument("--picture-budget", default="1m", help="of each member on a fold")
     parser.add_argument("--per-class", type=int, default=20, help="pictures, on sign-digits")
@@ -111,16 +112,17 @@ def main() -> None:
 def _cases(name: str, given: argparse.Namespace) -> list[Case]:
     count = 2 if given.quick else given.seeds
     vote = f"ensemble:vote={given.vote}"
+    distill = None if given.without_student else plugins.technique(given.distill)
     if name == "mnist":
         shapes = given.member or list(MNIST_MEMBERS)
         networks = tuple(shapes[:2] if given.quick else shapes * given.rounds)
-        # The student has as long as all members together had: it is the one that ships.
-        words = given.distill.replace("student=same", f"student={_escaped(given.student)}")
-        return [Case(name, name, networks, (HARD,), {}, given.budget, vote, words, given.budget)]
+        distill = distill and replace(distill, student=given.student)
+        budgets = given.budget, given.student_budget
+        return [Case(name, name, networks, (HARD,), {}, budgets[0], vote, distill, budgets[1])]
     if name == "multi30k":
         budget, options = given.translator_budget, {"source": "en", "target": "de"}
         same = (None,) * count
-        return [Case(name, name, same, (), options, budget, vote, given.distill, budget)]
+        return [Case(name, name, same, (), options, budget, vote, distill, budget)]
     folds = 2 if given.quick else given.folds
     return [
         Case(
@@ -131,16 +133,11 @@ def _cases(name: str, given: argparse.Namespace) -> list[Case]:
             {"fold": f"{fold}/{folds}", "group_by": "groups.csv", "per_class": given.per_class},
             given.picture_budget,
             vote,
-            given.distill,
+            distill,
             given.picture_budget,
         )
         for fold in range(folds)
     ]
-
-
-def _escaped(network: str) -> str:
-    """Words of a network as the value of one option."""
-    return network.replace(",", "+")
 
 
 def _answers(case: Case, folder: Path, given: argparse.Namespace, figures: Figures) -> Answers:
@@ -158,9 +155,9 @@ def _answers(case: Case, folder: Path, given: argparse.Namespace, figures: Figur
     }
     figures.line("ensemble", {"data": case.name, **_shown(together), **known})
     student = None
-    if not given.without_student:
-        budget = None if given.quick else case.student_budget
-        student = shoestring.apply(case.student, together.path, budget=budget, out=home / "student")
+    if case.distill is not None:
+        budget = QUICK_BUDGET if given.quick else case.student_budget
+        student = shoestring.apply(case.distill, together.path, budget=budget, out=home / "student")
         figures.line("student", {"data": case.name, **_shown(student)})
     return Answers(
         tuple(_opened(run) for run in members),

@@ -72,7 +72,8 @@ def summary(path: Path) -> str:
         return text.partition("\n")[0].lstrip("# ")
     if path.name == "py.typed":
         return "says that the package brings its types"
-    comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("# ")]
+    begun = [line for line in text.splitlines() if line.startswith(("# ", "/* ", "{# "))]
+    comments = [line.strip("#/*{} ") for line in begun]
     sentence = comments[0].partition(". ")[0].rstrip(".;") if comments else ""
     return sentence.removeprefix(f"{path.stem}: ")
 

@@ -23,7 +23,8 @@ TOP = ("", "__main__")  # the package's lazy names and `python -m`: above all ro
 # Modules (or rooms, with all that is in them) that load without torch.
 TORCH_FREE = ("", "__main__", "cli", "core", "data", "plugins", "bundle", "techniques", "autopilot")
 TORCH_FREE += ("report", "engine.store", "engine.measure", "engine.evidence", "engine.apply")
-TORCH_FREE += ("engine.shift", "engine.part", "engine.effects")
+TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.space", "engine.study")
+TORCH_FREE += ("engine.workers", "engine.trial_words")
 TORCH_FREE_OF_A_TASK = ("data", "task", "predict")
 
 LONGEST_MODULE = 350

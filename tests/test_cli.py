@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -535,13 +536,28 @@ def test_the_way_to_single_classes_is_said_once(
     assert "--details" not in capsys.readouterr().out
 
 
-def test_receipts_follow_one_another(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_receipts_stand_side_by_side(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = str(run.path)
-    assert main(["receipt", path, path]) == 0
+    other = str(shutil.copytree(run.path, tmp_path / "other"))
+    assert main(["receipt", path, other]) == 0
+    shown = capsys.readouterr().out
+    assert "Receipt of" not in shown
+    assert "* on the front" in shown
+    assert main(["receipt", path, other, "--details"]) == 0
     assert capsys.readouterr().out.count("Receipt of") == 2
-    assert main(["receipt", path, path, "--json"]) == 0
+    assert main(["receipt", path, other, "--json"]) == 0
     assert [sheet["task"] for sheet in json.loads(capsys.readouterr().out)] == ["images"] * 2
     assert main(["receipt", path + "?"]) == RunError.exit_code
+
+
+def test_of_several_those_that_are_no_run_are_left_out_and_said_to_be(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["receipt", str(run.path), f"{run.path}?"]) == 0
+    assert "left out: " in capsys.readouterr().err
+    assert main(["receipt", f"{run.path}?", f"{run.path}!"]) == RunError.exit_code
 
 
 def test_techniques_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

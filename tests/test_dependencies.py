@@ -28,7 +28,7 @@ RUNTIME = {
     "click",
     "rich", "markdown-it-py", "mdurl", "pygments",
 }  # fmt: skip
-EXTRAS = ("train", "heic", "digits", "locales", "pretrained", "timm")
+EXTRAS = ("train", "heic", "digits", "locales", "pretrained", "report", "timm")
 HTTP_CLIENTS = {"requests", "urllib3", "httpx", "httpx2", "httpcore", "aiohttp", "niquests"}
 # What a distribution is imported as, where that is another name.
 IMPORTED_AS = {
@@ -122,11 +122,18 @@ def test_every_package_of_an_extra_is_imported() -> None:
 
 def test_all_is_all() -> None:
     (everything,) = requirements("all")
-    names = set(PROJECT["optional-dependencies"]) - {"all", "bench", "dev", "mutation", "timm"}
+    names = set(PROJECT["optional-dependencies"]) - {
+        "all",
+        "bench",
+        "browser",
+        "dev",
+        "mutation",
+        "timm",
+    }
     assert everything.extras == names
 
 
-@pytest.mark.parametrize("extra", [None, *EXTRAS, "dev", "bench", "mutation"])
+@pytest.mark.parametrize("extra", [None, *EXTRAS, "dev", "bench", "browser", "mutation"])
 def test_every_package_has_a_range_and_a_pinned_version(extra: str | None) -> None:
     pinned = {
         plain(name): version

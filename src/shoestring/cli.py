@@ -22,7 +22,7 @@ from shoestring.cli_options import (
     quietly,
     refuse_changes,
 )
-from shoestring.cli_receipts import show_receipts
+from shoestring.cli_receipts import show_receipts, write_page
 from shoestring.core.errors import DataError
 from shoestring.data.names import counted
 from shoestring.report import words
@@ -228,11 +228,19 @@ commands.add_command(diagnose)
 
 @commands.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--details", is_flag=True, help="Also the longer tables.")
+@click.option("--details", is_flag=True, help="Also the longer tables; of several, each by itself.")
+@click.option("--html", metavar="FILE", help="Write a page with pictures to FILE instead.")
 @as_json
-def receipt(runs: tuple[str, ...], details: bool, as_json: bool) -> None:
-    """Show what RUNS (or bundles) cost, and what that bought."""
-    show_receipts(runs, as_json, details)
+def receipt(runs: tuple[str, ...], details: bool, html: str | None, as_json: bool) -> None:
+    """Show what RUNS (or bundles) cost, and what that bought.
+
+    Several stand side by side, with those marked that no other one beats in score, size and
+    latency at once. A page is one file that opens in any browser, without a network.
+    """
+    if html is not None:
+        write_page(runs, html, as_json)
+    if html is None or as_json:
+        show_receipts(runs, as_json, details)
 
 
 @commands.command()

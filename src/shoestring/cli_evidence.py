@@ -25,6 +25,10 @@ from shoestring.cli_options import (
 @click.option("--seeds", type=int, default=3, show_default=True,
               help="Trainings of each recipe; fewer than 3 prove no technique.")  # fmt: skip
 @click.option("--factorial", is_flag=True, help="All combinations, of up to 5 techniques.")
+@click.option("--folds", type=int, metavar="N",
+              help="Hold out N parts of the data in turn; gains are of all of them.")  # fmt: skip
+@click.option("--processes", type=int, default=1, show_default=True,
+              help="Fits side by side, which share the threads.")  # fmt: skip
 @click.option("--budget", metavar="TIME", help="Wall clock of the whole command: 20m, 2h.")
 @click.option("--steps", type=int, help="Optimizer steps of each fit.")
 @click.option("--epochs", type=float, help="Passes of each fit over the training split.")
@@ -47,6 +51,8 @@ def ablate(
     techniques: tuple[str, ...],
     seeds: int,
     factorial: bool,
+    folds: int | None,
+    processes: int,
     budget: str | None,
     steps: int | None,
     epochs: float | None,
@@ -85,6 +91,8 @@ def ablate(
             techniques=techniques,
             seeds=seeds,
             factorial=factorial,
+            folds=folds,
+            processes=processes,
             task=task,
             without=without,
             budget=clock,

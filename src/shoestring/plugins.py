@@ -93,6 +93,26 @@ def named(words: str, names: Sequence[str], what: str) -> tuple[str, dict[str, s
     return name, given
 
 
+def network(words: str, task: Task) -> dict[str, Any]:
+    """The network that `compact:width=32,depth=2` stands for, or a preset of the task with further
+    options, as plain values. The network itself knows which options fit."""
+    name, _, more = words.partition(":")
+    if name in task.presets:
+        words = ",".join(filter(None, (task.presets[name], more)))
+    kind, given = named(words, (*task.networks, *task.presets), "network")
+    return {"kind": kind, **{option: _plain(value) for option, value in given.items()}}
+
+
+def _plain(text: str) -> int | float | bool | str:
+    """A number or a truth where the text is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
 def words(technique: Technique) -> str:
     """The command-line form of a technique: its name and the options that are not default."""
     name = type(technique).__module__.rpartition(".")[2]

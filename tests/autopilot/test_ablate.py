@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import shoestring
-from shoestring.autopilot import statements
+from shoestring.autopilot import beside, statements
 from shoestring.autopilot.ablate import ablate
 from shoestring.autopilot.ablation import PLAN, Ablation, read_plan
 from shoestring.bundle.grade import read_outcomes
@@ -234,3 +234,53 @@ def test_it_goes_beside_the_runs(
     monkeypatch.setattr(pool.Pool, "fitted", lambda *args, fake=fake: fake(*args))
     monkeypatch.chdir(tmp_path)
     assert ablate(source, techniques=WITH[:1], seeds=1, **SHORT).path == "runs/bars-ablation-1"
+
+
+def test_folds_are_held_out_in_turn_and_judged_together(source: Path, tmp_path: Path) -> None:
+    home = tmp_path / "a"
+    short = {**SHORT, "options": {"test_share": 0.0, "validation_share": 0.3}}
+    found = ablate(source, techniques=WITH[:1], seeds=2, folds=2, out=home, **short)
+    loaded = [read_outcomes(f) for f in home.glob(f"fold-*/runs/none/seed-0/{store.OUTCOMES}")]
+    hashes = np.concatenate([one["hashes"] for one in loaded])
+    assert len(loaded) == 2
+    assert found.examples == len(hashes) == len(set(hashes.tolist()))  # each once
+    assert found.folds == 2
+    right = np.concatenate([one["right"] for one in loaded]) if "right" in loaded[0] else None
+    if right is not None:
+        assert found.results[0].qualities[0] == pytest.approx(right.mean())
+    assert [len(result.qualities) for result in found.results] == [2, 2]
+    assert found.lines[0].gain is not None
+    shutil.rmtree(home / "fold-1")  # stopped before its second half
+    again = ablate(out=home, resume=True)
+    assert [r.qualities for r in again.results] == [r.qualities for r in found.results]
+
+
+def test_folds_leave_a_test_split_closed(source: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {**SHORT, "out": tmp_path / "a", "techniques": WITH[:1]}
+    with np.load(source) as given:
+        parts = {"x_train": given["x"], "y_train": given["y"]}
+        parts |= {"x_test": given["x"][:30], "y_test": given["y"][:30]}
+    np.savez(tmp_path / "t.npz", **parts)
+    for folds, words in ((1, "folds is a number from 2"), (2, "a test split of its own")):
+        with pytest.raises(UserError, match=words):
+            ablate(tmp_path / "t.npz", folds=folds, **changes)
+    assert not (tmp_path / "a").exists()
+
+
+def test_processes_side_by_side_train_what_one_does(
+    source: Path, found: Ablation, tmp_path: Path
+) -> None:
+    home = tmp_path / "a"
+    both = ablate(source, techniques=WITH, seeds=3, processes=2, out=home, **SHORT)
+    for one, other in zip(both.results, found.results, strict=True):
+        assert one.qualities == other.qualities
+    assert not (home / ".locks").exists()
+    with pytest.raises(UserError, match="processes is a number from 1"):
+        ablate(source, techniques=WITH, processes=0, out=tmp_path / "b", **SHORT)
+
+
+def test_a_fit_belongs_to_whoever_holds_its_lock(tmp_path: Path) -> None:
+    with beside.claimed(tmp_path, "none-0") as mine, beside.claimed(tmp_path, "none-0") as other:
+        assert (mine, other) == (True, False)
+    with beside.claimed(tmp_path, "none-0") as again:
+        assert again

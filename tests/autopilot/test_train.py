@@ -37,6 +37,7 @@ def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_holds_what_it_promises(run: Run) -> None:
     assert sorted(p.name for p in run.path.iterdir()) == [
         "bundle",
+        "events.out.tfevents.shoestring",
         "metrics.jsonl",
         "model.safetensors",
         "outcomes.npz",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from shoestring.bundle import bundle, card, manifest, session
 from shoestring.core.errors import BundleError, UserError
-from shoestring.core.receipt import Interval, Scores
+from shoestring.core.receipt import Finding, Interval, Scores
+from shoestring.core.run import PlanChange, Recipe
 from tests.bundle.making import digest, facts, graph, made, with_file, with_manifest
 
 
@@ -361,10 +362,22 @@ def test_the_card_tells_what_is_known() -> None:
             model_bytes=1024,
             latency_ms={"model": {"median": 0.1, "p95": 0.2}},
             signature="s",
+            details={
+                "calibration_error": 0.031,
+                "per_class": [{"label": "a|b <i>`c`\n", "recall": 0.5, "support": 1200}],
+                "confusion": [[1]],
+            },
         ),
+        Recipe("images", "photos", learning_rate=0.01, plan=(PlanChange(0, 2000, "as asked"),)),
+        (Finding("leak", 2, "2 pictures of <b> stand in both splits"),),
     )
     for words in (
         "`cat`",
+        "| a\\|b &lt;i&gt;\\`c\\`\\\\n | 0.5 | 1,200 |",
+        "off by 3.1 points on average",
+        "(leak): 2 pictures of &lt;b&gt; stand in both splits",
+        "learning rate 0.01",
+        "2,000 steps",
         "and 10 more",
         "accuracy 0.9000 on 10 examples",
         "1,234 parameters, 5,678 multiply-accumulates",

@@ -73,10 +73,12 @@ def test_scores_and_outcomes_of_a_split(tmp_path: Path) -> None:
 
 def test_latency_has_a_median_and_a_tail_of_every_kind(tmp_path: Path) -> None:
     found = grade.latency(made(tmp_path / "bundle"), 0.05)
-    assert set(found) == {"model", "file"}
-    for timing in found.values():
+    alone = {"model", "file", "batch"}
+    assert alone <= set(found) <= alone | {"model on all cores", "batch on all cores"}
+    for name, timing in found.items():
         assert 0 < timing["median"] <= timing["p95"]
         assert timing["repeats"] >= 20
+        assert ("threads" in timing) == name.endswith("on all cores")
 
 
 def test_outcomes_come_back_from_their_file(tmp_path: Path) -> None:
@@ -115,7 +117,8 @@ def test_the_process_grades_without_torch_and_onnx(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     scores = from_plain(Scores, json.loads(done.stdout.splitlines()[-1]))
     assert scores.examples == 12
-    assert set(scores.latency_ms) == {"model", "file"}
+    assert {"model", "file", "batch"} <= set(scores.latency_ms)
+    assert scores.peak_bytes is not None and scores.peak_bytes > 1 << 20
     outcomes = grade.read_outcomes(tmp_path / "outcomes.npz")
     assert outcomes["probabilities"].shape == (12, 3)
     assert sorted(np.unique(outcomes["labels"])) == [0, 1]

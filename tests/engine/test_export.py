@@ -96,7 +96,7 @@ def test_a_run_without_weights_is_not_exported(run: Run) -> None:
 
 def test_a_quantization_that_is_not_known_is_refused(run: Run) -> None:
     quantized = replace(run, quantization={"weights": "int8"})
-    with pytest.raises(UserError, match=r"is not known"):
+    with pytest.raises(UserError, match=r"is not quantized by \{'weights': 'int8'\}"):
         export_run(quantized, model_of(run), pictures(9), run.path / "bundle")
 
 

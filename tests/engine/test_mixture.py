@@ -41,22 +41,41 @@ def net(knowing: float, seed: int) -> mixture.Net:
     return cast(Network, Given()), cast(torch.nn.Module, logits.float())
 
 
-def test_truths_are_the_probabilities_of_the_labels() -> None:
+def test_truths_are_the_probabilities_of_the_labels_where_these_are_honest() -> None:
     nets = [net(1.0, 0), net(2.0, 1)]
     found = mixture.truths(nets, FEED)
-    logits = cast(torch.Tensor, nets[1][1])
-    expected = logits.softmax(1).gather(1, LABELS[:, None])[:, 0].numpy()
-    np.testing.assert_allclose(found[1], expected, rtol=1e-5)
     assert found.shape == (2, 200)
+    logits = cast(torch.Tensor, nets[1][1])
+    rows = [
+        (logits / temperature).softmax(1).gather(1, LABELS[:, None])[:, 0].numpy()
+        for temperature in mixture.TEMPERATURES
+    ]
+    best = max(rows, key=lambda row: float(np.log(row).mean()))
+    np.testing.assert_allclose(found[1], best, rtol=1e-5)
+
+
+def test_the_surest_is_not_the_best() -> None:
+    network, logits = net(2.0, 0)
+    other = cast(torch.Tensor, net(2.0, 1)[1])
+    unsure = cast(torch.nn.Module, other / 3)
+    weights = mixture.weighted(mixture.truths([(network, logits), (network, unsure)], FEED))
+    assert weights[1] > 0.3
 
 
 def test_weights_that_were_found_are_the_best_of_all() -> None:
     truths = DRAWS.uniform(0.05, 1, (3, 400)) ** np.array([[1.0], [0.7], [1.5]])
     weights = mixture.weighted(truths)
     assert weights.sum() == pytest.approx(1)
-    best = -np.log(weights @ truths).mean()
+    best = mixture.penalized(weights, truths)
     for other in DRAWS.dirichlet([1, 1, 1], 500):
-        assert -np.log(other @ truths).mean() >= best - 1e-5
+        assert mixture.penalized(other, truths) >= best - 1e-5
+
+
+def test_weights_stay_alike_where_few_labels_tell_members_apart() -> None:
+    truths = np.full((2, 1000), 0.99)
+    truths[0, :2] = 0.2
+    found = mixture.weighted(truths)
+    assert 0.5 < found[1] < 0.65
 
 
 def test_one_that_knows_nothing_gets_no_weight() -> None:

@@ -1,7 +1,8 @@
 """ablation: the values of an ablation: its plan, what its fits gave, the lines of its table.
 
 An ablation is a folder: `ablation.json` holds the plan, `runs/CELL/seed-N` a run of each recipe
-and seed. Its table is computed from these each time, so that nothing can differ from them.
+and seed. One over folds holds an ablation for each, in `fold-N`. Tables are computed from these
+each time, so that nothing can differ from them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ class Plan:
     used_seconds: float = 0.0
     failures: Plain = field(default_factory=dict)  # of cells by name: why their fits failed
     notes: tuple[str, ...] = ()
+    processes: int = 1  # that train side by side
+    folds: int = 0  # that are held out in turn, each by an ablation in a folder of its own
+    held_out: bool = False  # judged on the fold that is held out, its test split
     version: int = VERSION
 
     @property
@@ -99,6 +103,7 @@ class Ablation:
     used_seconds: float = 0.0
     fit_seconds: float | None = None
     notes: tuple[str, ...] = ()
+    folds: int = 0  # that were held out in turn
 
 
 def write(folder: Path, plan: Plan) -> None:
@@ -126,6 +131,10 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         raise
     except UserError as error:
         raise RunError(f"{error}") from error
+
+
+def fold_of(home: Path, number: int) -> Path:
+    return home / f"fold-{number}"
 
 
 def folder_of(home: Path, cell: str, seed: int) -> Path:

@@ -7,8 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from shoestring import plugins
-from shoestring.autopilot.ablation import Ablation, Line, Plan, Result, folder_of, read_plan
+from shoestring.autopilot.ablation import (
+    Ablation,
+    Line,
+    Plan,
+    Result,
+    fold_of,
+    folder_of,
+    read_plan,
+)
 from shoestring.autopilot.design import Cell, Contrast
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.protocols import Outcomes, Task
@@ -33,6 +43,8 @@ OF_A_TECHNIQUE: Mapping[Verdict, str] = {
 def read(path: str | os.PathLike[str]) -> Ablation:
     """The ablation in a folder with its table, from the runs that are finished there."""
     home, plan = Path(path), read_plan(path)
+    if plan.folds:
+        return _of_folds(home, plan)
     task = plugins.task(plan.recipe.task)
     runs = {cell.name: _runs(home, cell.name, plan) for cell in plan.trained}
     measured = {name: Measured.of(found, task) for name, found in runs.items()}
@@ -57,6 +69,37 @@ def read(path: str | os.PathLike[str]) -> Ablation:
     )
 
 
+def _of_folds(home: Path, plan: Plan) -> Ablation:
+    """One table of ablations that differ in nothing but the fold that was held out: each recipe's
+    answers to the examples of all folds are taken together, seed by seed."""
+    paths = [fold_of(home, number) for number in range(plan.folds)]
+    whole = [read(path) for path in paths]
+    plans = [read_plan(path) for path in paths]
+    task = plugins.task(plan.recipe.task)
+    failures = {name: why for one in plans for name, why in one.failures.items()}
+    # Techniques that cannot stand together could not in any fold.
+    cells = tuple(name for name in plans[0].cells if all(name in one.cells for one in plans))
+    plan = replace(plan, cells=cells, failures=failures)
+    results, measured = {}, {}
+    for cell in plan.trained:
+        runs = [_runs(path, cell.name, plan) for path in paths]
+        joint = Measured.joined([Measured.of(found, task) for found in runs], plan.seeds)
+        every = [run for found in runs for run in found]
+        measured[cell.name] = joint
+        results[cell.name] = joint.result(cell, every, str(failures.get(cell.name, "")))
+    return replace(
+        whole[0],
+        path=str(home),
+        examples=sum(one.examples for one in whole),
+        results=tuple(results.values()),
+        lines=tuple(_lines(plan, task, results, measured)),
+        asked_seconds=plan.limit_seconds,
+        used_seconds=plan.used_seconds,
+        notes=tuple(dict.fromkeys(note for one in whole for note in one.notes)),
+        folds=plan.folds,
+    )
+
+
 def _runs(home: Path, cell: str, plan: Plan) -> list[Run]:
     """Those that are finished, by seed."""
     first = plan.recipe.seed
@@ -77,8 +120,6 @@ class Measured:
 
     @staticmethod
     def of(runs: Sequence[Run], task: Task) -> Measured:
-        import numpy as np
-
         if not runs:
             return Measured()
         outcomes = tuple(read_outcomes(run.path / store.OUTCOMES) for run in runs)
@@ -88,6 +129,21 @@ class Measured:
             qualities_S = np.array([float(one["quality"][0]) for one in kept])
             shifted = effects.Cell(qualities_S, np.stack([one["values"] for one in kept]))
         return Measured(outcomes, effects.cell(outcomes, task), shifted)
+
+    @staticmethod
+    def joined(parts: Sequence[Measured], seeds: int) -> Measured:
+        """Of the folds of a cross-validation, where each has so many seeds."""
+        plain = [part.plain for part in parts if part.plain is not None]
+        spoilt = [part.shifted for part in parts if part.shifted is not None]
+        whole = len(plain) == len(parts) and all(one.seeds == seeds for one in plain)
+        if not whole:
+            return Measured()
+        outcomes = tuple(
+            {name: np.concatenate([one[name] for one in same]) for name in same[0]}
+            for same in zip(*(part.outcomes for part in parts), strict=True)
+        )
+        shifted = effects.joined(spoilt) if len(spoilt) == len(parts) else None
+        return Measured(outcomes, effects.joined(plain), shifted)
 
     def result(self, cell: Cell, runs: Sequence[Run], failure: str) -> Result:
         fits = [next(r.cost for r in run.receipts if r.technique == "fit") for run in runs]

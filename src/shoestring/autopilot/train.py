@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import plugins
+from shoestring.autopilot import searching
 from shoestring.core.budget import Budget, Cost, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
@@ -78,6 +79,7 @@ def train(
     }
     lengths = {"steps": steps, "epochs": epochs, "budget_seconds": seconds_of(budget)}
     full = asked(base, bool(given), without, options or {}, said, lengths)
+    chosen = searching.ready(chosen, {**said, "network": full.network if network else None})
     path = Path(out) if out is not None else free_folder(full.source)
     store.create(path)
     try:
@@ -103,7 +105,7 @@ def asked(
         plugins.technique_class(name)
     named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     if "network" in named:
-        named["network"] = _network(named["network"], task.networks)
+        named["network"] = plugins.network(named["network"], task)
     if named or changed or without or options or any(v is not None for v in lengths.values()):
         # A record holds only for exactly its recipe: another one makes a plan of its own.
         timed = lengths if any(v is not None for v in lengths.values()) else {}
@@ -145,6 +147,7 @@ def _trained(
     limit = None if run.recipe.plan else run.recipe.budget_seconds
     clock = clock_of(clock, limit)
     left = None if clock.seconds is None else clock.remaining()
+    left = searching.seconds_left(run.recipe, chosen, left)
     run = completed(run, chosen, dataset, clock, left)
     store.keep(run.path, dataset.files)
     store.write_started(run)
@@ -162,9 +165,11 @@ def completed(
     """The run with the edits of its techniques, those of its recipe and those chosen, and with
     what was left open decided from the data and the seconds at hand; a line for each edit."""
     names = {plugins.words(technique).partition(":")[0] for technique in chosen}
-    recorded = [w for w in run.recipe.hooks if w.partition(":")[0] not in names]
+    before = run.recipe
+    recorded = [w for w in before.hooks if w.partition(":")[0] not in names]
     run = run.with_recipe(hooks=())
     run = edited((*map(plugins.technique, recorded), *chosen), run, clock)
+    run = searching.decided(run, before)
     with clock.meter() as meter:
         full = plugins.task(run.task).complete(run.recipe, dataset, seconds)
     for finding in dataset.findings:
@@ -232,6 +237,7 @@ def _fitted(
     from shoestring.autopilot import finish
     from shoestring.engine import device, fit, interrupt, placement, remarks, seal
 
+    run = searching.searched(run, dataset, budget, listener)
     whole, budget = budget, finish.fit_clock(budget, run.recipe.then)
     place = placement.Local(run.recipe.device)
     seal.warmed()
@@ -294,22 +300,6 @@ def base_recipe(
     plain.setdefault("task", "")
     where = f"recipe {recipe}" if isinstance(recipe, (str, os.PathLike)) else "recipe"
     return from_plain(Recipe, plain, where)
-
-
-def _network(words: str, kinds: Sequence[str]) -> dict[str, Any]:
-    """`compact:width=32,depth=2` as plain values. The network itself knows which fit."""
-    kind, given = plugins.named(words, kinds, "network")
-    return {"kind": kind, **{name: _plain(value) for name, value in given.items()}}
-
-
-def _plain(text: str) -> int | float | bool | str:
-    """A number or a truth where the text is one, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _checked(recipe: Recipe) -> None:

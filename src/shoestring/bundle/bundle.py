@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -23,7 +23,8 @@ from shoestring.bundle.session import CAP_BYTES, open_graph
 from shoestring.core.errors import BundleError, UserError
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Predictor
-from shoestring.core.receipt import Plain, Scores
+from shoestring.core.receipt import Finding, Plain, Scores
+from shoestring.core.run import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,9 +163,15 @@ def write(
     return folder
 
 
-def record_scores(folder: Path, scores: Scores) -> Scores:
+def record_scores(
+    folder: Path,
+    scores: Scores,
+    recipe: Recipe | None = None,
+    findings: Sequence[Finding] = (),
+) -> Scores:
     """Writes scores into the manifest and the card of a bundle, in one move. Returns them with
-    the final `size_bytes`: the manifest ships, and it has grown by the scores."""
+    the final `size_bytes`: the manifest ships, and it has grown by the scores. The card tells of
+    the recipe and the findings as well."""
     manifest = manifests.read(folder / MANIFEST)
     files = {name: read_file(folder, name, manifest) for name in _in_cap(folder, manifest)}
     model_bytes = sum(len(data) for name, data in files.items() if name not in NOT_NEEDED)
@@ -173,7 +180,7 @@ def record_scores(folder: Path, scores: Scores) -> Scores:
         scores = replace(scores, size_bytes=size_bytes, model_bytes=model_bytes)
         own = {k: v for k, v in manifest.items() if k not in manifests.OWN}
         extra = {**own, "scores": manifests.headline(scores)}
-        files[CARD] = card.card({**manifest, **extra}, scores).encode()
+        files[CARD] = card.card({**manifest, **extra}, scores, recipe, findings).encode()
         written = manifests.compose(manifest["task"], manifest["facts"], files, GOLDEN, extra)
         data = manifests.to_bytes(written)
         if size_bytes >= model_bytes + len(data):

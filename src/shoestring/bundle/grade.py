@@ -1,7 +1,8 @@
 """grade: scores of a bundle, in a process without torch: `python -m shoestring.bundle.grade JOB`.
 
 The job is a JSON file; the last line on standard output is the Scores as one JSON object. Quality
-is read with all the threads that the job allows, latency always with one.
+is read with all the threads that the job allows, latency with one, and again on all cores. Latency
+comes first, so that the peak of memory is that of a process which predicts and holds no data set.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from shoestring.core.protocols import Examples, Outcomes, Progress, silent
 from shoestring.core.receipt import Plain, Scores
 from shoestring.core.run import Recipe
 
-REPEATS = 200  # of each timed input at least, where the seconds allow; 20 in any case
+REPEATS = 200  # of each timed input at least, where the seconds allow
+FEWEST, FEWEST_SLOW = 20, 3  # in any case, of what takes less than SLOW_SECONDS, and of the rest
+SLOW_SECONDS = 0.02
 _MOST_REPEATS = 5_000
+ON_ALL = ("model", "batch")  # of what is timed, what is timed on all cores as well
+ALL_SHARE = 0.3  # of the seconds
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,15 @@ class Job:
 
 def grade(job: Job, progress: Progress = silent) -> Scores:
     """Quality on the job's examples, bytes, and latency where it was asked for."""
+    timed, peak = Scores(), None
+    if job.latency_seconds > 0:
+        timed = replace(timed, latency_ms=latency(bundles.find(job.bundle), job.latency_seconds))
+        peak = _peak_bytes()
     opened = bundles.load(job.bundle, threads=job.threads)
     scores, outcomes = graded(opened, examples(job, opened, progress), progress)
     if job.outcomes is not None:
         write_outcomes(Path(job.outcomes), outcomes)
-    if job.latency_seconds > 0:
-        scores = replace(scores, latency_ms=latency(opened.path, job.latency_seconds))
-    return scores
+    return replace(scores, latency_ms=timed.latency_ms, peak_bytes=peak)
 
 
 def examples(job: Job, opened: bundles.Bundle, progress: Progress) -> Examples:
@@ -91,9 +98,37 @@ def graded(
 
 
 def latency(folder: Path, seconds: float) -> Plain:
-    """{name: {"median", "p95", "repeats"}} in milliseconds, one thread, one input at a time."""
+    """{name: {"median", "p95", "repeats"}} in milliseconds: one thread, one input at a time or a
+    batch; what is in `ON_ALL` again on all cores, where there are more, with "threads"."""
+    cores = _cores()
     timed = bundles.load(folder, threads=1).predictor.latency_inputs()
-    return {name: _timed(work, seconds / len(timed)) for name, work in timed.items()}
+    again = [name for name in ON_ALL if name in timed and cores > 1]
+    alone = seconds * (1 - ALL_SHARE) if again else seconds
+    found = {name: _timed(work, alone / len(timed)) for name, work in timed.items()}
+    if again:
+        timed = bundles.load(folder, threads=cores).predictor.latency_inputs()
+    for name in again:
+        line = _timed(timed[name], seconds * ALL_SHARE / len(again))
+        found[f"{name} on all cores"] = {**line, "threads": cores}
+    return found
+
+
+def _cores() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _peak_bytes() -> int | None:
+    """The most memory that this process has held so far; None where that is not told. What
+    `getrusage` tells on Linux may be that of the process which started this one."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("VmHWM:")]  # VmHWM: 51200 kB
+    return 1024 * int(found[0][1]) if found else None
 
 
 def _timed(work: Callable[[], object], seconds: float) -> Plain:
@@ -104,7 +139,7 @@ def _timed(work: Callable[[], object], seconds: float) -> Plain:
         work()
         if clock() > warm:
             break
-    while len(taken) < _MOST_REPEATS and (len(taken) < 20 or clock() < end):
+    while len(taken) < _MOST_REPEATS and (clock() < end or len(taken) < _fewest(taken)):
         started = clock()
         work()
         taken.append(clock() - started)
@@ -114,6 +149,11 @@ def _timed(work: Callable[[], object], seconds: float) -> Plain:
         "p95": round(taken[int(len(taken) * 0.95)] * 1e3, 6),
         "repeats": len(taken),
     }
+
+
+def _fewest(taken: Sequence[float]) -> int:
+    """The repeats that there are to be whatever they take."""
+    return FEWEST_SLOW if taken and min(taken) > SLOW_SECONDS else FEWEST
 
 
 def signature(opened: bundles.Bundle, some: Examples, own: str) -> str:

@@ -17,6 +17,7 @@ from shoestring.core.receipt import Plain, Scores
 
 VERSION = 1  # a newer bundle is refused, an older one is read for ever
 TOLERANCE = 1e-4  # absolute, of golden outputs: other processors round differently
+ROUNDED_TOLERANCE = 0.05  # the same in whole steps, of which another one is taken by a hair
 _CAP_BYTES = 1 << 24  # of bundle.json itself
 _MOST_FILES = 64
 OWN = ("version", "task", "facts", "files", "golden")  # keys of the format itself
@@ -28,6 +29,7 @@ def compose(
     task_name: str, facts: Any, files: Mapping[str, bytes], golden: str, extra: Plain
 ) -> dict[str, Any]:
     """The manifest of these files. `extra` adds what is not the format's own."""
+    tolerance = ROUNDED_TOLERANCE if extra.get("quantization") else TOLERANCE
     own = {
         "version": VERSION,
         "task": task_name,
@@ -36,7 +38,7 @@ def compose(
             name: {"size_bytes": len(data), "sha256": sha256(data).hexdigest()}
             for name, data in files.items()
         },
-        "golden": {"file": golden, "absolute_tolerance": TOLERANCE},
+        "golden": {"file": golden, "absolute_tolerance": tolerance},
     }
     return {**own, **{k: v for k, v in extra.items() if k not in OWN}}
 

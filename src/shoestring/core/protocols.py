@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shoestring.core.budget import Budget
+from shoestring.core.exhibits import Showing
 from shoestring.core.quantizing import Quantizing
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
+from shoestring.core.space import Ranging
+from shoestring.core.teaching import Opinion, Placed, Teaching
 from shoestring.core.units import Prunable
 
 if TYPE_CHECKING:
@@ -87,9 +89,10 @@ class Batch:
     size: int  # labels in it: what a mean loss is a mean over
     soft_targets: torch.Tensor | None = None  # (N, C) where a hook mixed labels
     feed: Feed | None = None  # where it was taken from, and others to mix with it can be
+    taught: Opinion | None = None  # what a teacher thinks of it
 
 
-class Feed(Protocol):
+class Feed(Placed, Protocol):
     """A split made ready on a device."""
 
     padding: float  # share of the positions in its batches that hold nothing; 0 for equal sizes
@@ -199,7 +202,7 @@ class Predictor(Protocol):
         give for them, for golden.npz."""
 
     def latency_inputs(self) -> Mapping[str, Callable[[], object]]:
-        """What is timed, by name: {"model": one example at input size, "file": from encoded}."""
+        """What is timed, by name: "model" one example, "file" from encoded, "batch" 64 at once."""
 
 
 class Network(Quantizing, Prunable, Protocol):
@@ -256,7 +259,7 @@ class Network(Quantizing, Prunable, Protocol):
         largest difference, raises BundleError where they disagree by more than stated."""
 
 
-class Task(Protocol):
+class Task(Showing, Teaching, Ranging, Protocol):
     """A kind of problem. Importing one brings no torch."""
 
     name: str
@@ -342,9 +345,6 @@ class Task(Protocol):
 
     def render(self, answer: Plain) -> str:
         """One answer as a line of text for a terminal."""
-
-    def draw(self, predictor: Predictor, examples: Examples, folder: Path) -> None:
-        """Pictures of what a model does, as PNG files in its run's folder; there may be none."""
 
     def describe(self, facts: Plain) -> Description:
         """What the card of a bundle with these facts says of its answers."""

@@ -17,6 +17,8 @@ FLOAT: Plain = {"method": "none"}  # said of a run that ships float32 whatever i
 # `quantizations` or "none"; the bits of a weight; by the name of each layer that is quantized, in
 # order, what was measured for it; the names of those that stay float32 all the same.
 METHOD, BITS, LAYERS, KEPT = "method", "bits", "layers", "float"
+CALIBRATION = "calibration"  # how what was measured became a range
+MEMBERS = "members"  # of a network of several: the quantization of each
 
 
 class Quantizing(Protocol):
@@ -29,6 +31,16 @@ class Quantizing(Protocol):
     ) -> Plain:
         """A quantization of this model as `wanted` (a method, and what that takes), with LAYERS
         measured on these examples. UserError for one that the network does not know."""
+
+
+def brief(quantization: Plain) -> Plain:
+    """What a bundle says of it: without what was measured. Empty for float32."""
+    if MEMBERS in quantization:
+        own = [brief(one) for one in quantization[MEMBERS]]
+        return {MEMBERS: own} if any(own) else {}
+    if not said(quantization):
+        return {}
+    return {name: quantization[name] for name in (METHOD, BITS) if name in quantization}
 
 
 def said(quantization: Plain) -> bool:

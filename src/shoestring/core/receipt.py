@@ -41,6 +41,7 @@ class Scores:
     size_bytes: int | None = None  # every file that is needed to predict
     model_bytes: int | None = None  # the graphs and their weights alone
     latency_ms: Plain = field(default_factory=dict)  # {"model": {"median":, "p95":}, "file": {...}}
+    peak_bytes: int | None = None  # of memory, of a process that opened the bundle and was timed
     details: Plain = field(default_factory=dict)  # the task's own: classes, calibration, ...
     signature: str = ""  # what is needed to reproduce the figures
     where: str = "bundle"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from shoestring.core.budget import Budget
 from shoestring.core.protocols import Batch, Draws, Feed, Network, State, Task
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
+from shoestring.core.teaching import Tutor
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,24 @@ class Finisher:
         return True
 
 
+class Searcher:
+    """A technique that looks for better values of a complete recipe by trainings of its own, before
+    the fit. Its `apply` writes its words into the recipe where no data lie on `derive`'s desk;
+    where they do, it searches, and what it found takes the place of its words."""
+
+    @property
+    def seconds_share(self) -> float:
+        """Of the seconds that a fit would have, what the search takes."""
+        return 0.5
+
+    def ready(self) -> None:
+        """Raises UserError for what is wrong and can be seen before any data are read."""
+
+    def told(self, names: Collection[str]) -> Searcher:
+        """The same, leaving alone the fields of the recipe that a person has decided."""
+        return self
+
+
 class Hook:
     """A technique that changes how a fit goes. Every slot has a neutral default; a technique
     takes the slots that it needs. No slot sees the loop, the clock or ranks."""
@@ -68,6 +87,11 @@ class Hook:
         """Once, before the first step: weights to begin with live here. What is to be said of it;
         a resumed fit comes here too, and then takes the weights of its checkpoint."""
         return ""
+
+    def tutor(self, run: Run, feed: Feed, device: str) -> Tutor | None:
+        """Whom each batch is shown to before the loss, without gradients; what it thinks is in
+        `batch.taught`. One of the hooks has one at most."""
+        return None
 
     def parameter_groups(
         self, model: torch.nn.Module, network: Network

@@ -29,13 +29,19 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     gain: Interval | None = None
     verdict: Verdict = "not measured"
     reason = ""
-    if not run.trained:
+    found: dict[str, object] = {}
+    own = after.receipts[-1] if len(after.receipts) > len(run.receipts) else None
+    if own is not None and own.technique == plugins.words(technique) and not run.trained:
+        # It has measured its gain itself, on runs of its own.
+        gain, verdict, reason, found = own.gain, own.verdict, own.reason, dict(own.options)
+        after = replace(after, receipts=after.receipts[:-1])
+    elif not run.trained:
         reason = "no run without it to compare with; train one with --without " + _name(technique)
     elif after.path != run.path:
         gain, verdict, reason = _gained(technique, run, after)
     receipt = Receipt(
         technique=plugins.words(technique),
-        options=to_plain(technique),
+        options={**to_plain(technique), **found},
         before=run.scores,
         after=after.scores,
         gain=gain,

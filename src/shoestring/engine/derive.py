@@ -281,7 +281,7 @@ def _unchanged(technique: Technique, run: Run, reason: str, status: Status) -> R
     copy = child(run, plugins.words(technique).partition(":")[0], scores=run.scores)
     for path in run.path.iterdir():
         target = copy.path / path.name
-        if path.name in (store.BUNDLE, store.WEIGHTS, store.METRICS, store.OUTCOMES):
+        if path.name in (store.BUNDLE, store.WEIGHTS, store.METRICS, store.EVENTS, store.OUTCOMES):
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
     line = Receipt(
         technique=plugins.words(technique),

@@ -15,6 +15,7 @@ from shoestring.bundle.verify import verify
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Examples, Predictor
+from shoestring.core.quantizing import brief
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.engine import store
@@ -103,7 +104,7 @@ def _extra(
         for name, data in graphs.items()
         if name.endswith(".onnx")
     ]
-    source = run.recipe.source
+    source, quantization = run.recipe.source, brief(run.quantization)
     return {
         "network": (run.architecture or {}).get("kind", ""),
         # From them and the facts a network like it can be built, to take over its weights.
@@ -112,6 +113,7 @@ def _extra(
         # A path of somebody's machine has no place in what ships; its last name will do.
         "data": {"source": Path(source).name or source, "fingerprint": run.recipe.fingerprint},
         "lineage": lineage,
+        **({"quantization": quantization} if quantization else {}),
         "opset": max(opsets, default=0),
         "versions": _versions(),
     }

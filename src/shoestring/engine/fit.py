@@ -21,7 +21,7 @@ from shoestring.core.placement import Placement
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Run
-from shoestring.engine import finder, pacing, schedule, store
+from shoestring.engine import events, finder, pacing, schedule, store
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
@@ -157,11 +157,13 @@ class Notes:
         self._write(
             lambda: store.rewrite_lines(self.folder / store.METRICS, self.loop.progress.curve)
         )
+        self._write(lambda: events.rewrite(self.folder, self.loop.progress.curve))
         self._spent()
         return self.placement.load(safe) if safe.exists() else self.loop.snapshot()
 
     def looked(self, line: Plain, safe: Snapshot) -> None:
         self._write(lambda: store.append_lines(self.folder / store.METRICS, [line]))
+        self._write(lambda: events.append(self.folder, [line]))
         if time.monotonic() - self._written > pacing.CHECKPOINT_SECONDS:
             self._checkpoint(safe)
 

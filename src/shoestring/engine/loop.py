@@ -95,6 +95,8 @@ class Loop:
         # What the hooks have to say of where this fit begins.
         told = [hook.begin(model, self.network, run) for hook in self.hooks]
         self.beginnings = [line for line in told if line]
+        tutors = [hook.tutor(run, feeds.train, placement.device) for hook in self.hooks]
+        self.tutor = next((tutor for tutor in tutors if tutor is not None), None)
         self.raw = model  # its state dict has the names that are stored
         self.model = placement.place(model)
         self.steppers = steppers(self.raw, recipe, self.network, self.hooks)
@@ -177,6 +179,9 @@ class Loop:
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.autocast():
             logits_NC, labels_N = self.network.logits(self.model, batch.inputs, batch.targets)
+            if self.tutor is not None:
+                with torch.no_grad():
+                    batch = replace(batch, taught=self.tutor(batch))
         self.classes = logits_NC.shape[1]
         smoothing = self.recipe.label_smoothing or 0.0
         if batch.soft_targets is None and self.classes >= MANY_CLASSES:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from shoestring.core.budget import Allowance
 from shoestring.core.errors import UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.protocols import Examples, Outcomes, Progress, silent
-from shoestring.core.receipt import Plain, Scores
+from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe
 from shoestring.data.names import split_of
 from shoestring.engine import store
@@ -37,13 +37,15 @@ def measure(
     recipe: Recipe,
     outcomes: Path | None = None,
     *,
+    findings: Sequence[Finding] = (),
     latency_seconds: float = 1.0,
     threads: int | None = None,
     allowance: Allowance | None = None,
 ) -> Scores:
     """Grades a bundle on the validation split of its recipe in a process of its own, which loads
-    no torch, and records the scores in the bundle's manifest and card. `outcomes` is where the
-    answer to every example goes. UserError where the process fails or takes far too long."""
+    no torch, and records the scores in the bundle's manifest and card, this with `findings`, what
+    was seen in the data. `outcomes` is where the answer to every example goes. UserError where the
+    process fails or takes far too long."""
     folder = bundles.find(bundle)
     job = grade.Job(
         bundle=str(folder.resolve()),
@@ -52,7 +54,8 @@ def measure(
         latency_seconds=latency_seconds,
         threads=threads,
     )
-    return bundles.record_scores(folder, run_job(job, _timeout(allowance)))
+    scores = run_job(job, _timeout(allowance))
+    return bundles.record_scores(folder, scores, recipe, findings)
 
 
 def run_job(job: grade.Job, timeout_seconds: float) -> Scores:

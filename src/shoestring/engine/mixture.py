@@ -18,7 +18,9 @@ from shoestring.core.protocols import Feed, Network
 
 BATCH = 64  # examples
 ROUNDS = 50  # of greedy selection, and so the finest weight is 1/50
-LEAST = 0.01  # of a weight that is kept
+TEMPERATURES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+LEAST = 0.2  # of an equal share: a smaller weight is dropped
+PRIOR = 16  # labels
 STEPS, ENOUGH = 500, 1e-7  # of the search for weights, and the gain in nats at which it ends
 
 Floats = NDArray[np.float64]
@@ -51,44 +53,58 @@ class Together:
     labels: int
 
 
-def _shares(nets: Sequence[Net], feed: Feed) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
-    """Batch by batch each member's (N, C) probabilities, and the (N,) labels."""
+def _logits(nets: Sequence[Net], feed: Feed) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
+    """Batch by batch each member's (N, C) logits, and the (N,) labels."""
     for ids in torch.split(torch.arange(len(feed)), BATCH):
         batch = feed.batch(ids)
-        shares, labels_N = [], batch.targets
+        found, labels_N = [], batch.targets
         with torch.inference_mode():
             for network, model in nets:
                 inputs = feed.prepare(batch.inputs)
                 logits_NC, labels_N = network.logits(model, inputs, batch.targets)
-                shares.append(logits_NC.float().softmax(1))
-        yield shares, labels_N
+                found.append(logits_NC.float())
+        yield found, labels_N
 
 
 def truths(nets: Sequence[Net], feed: Feed) -> Floats:
-    """(M, N) the probability that each member gives each true label."""
-    found = []
-    for shares, labels_N in _shares(nets, feed):
-        rows = [one.gather(1, labels_N[:, None])[:, 0].double().numpy() for one in shares]
-        found.append(np.stack(rows))
-    shares_MN: Floats = np.maximum(np.concatenate(found, axis=1), voting.FLOOR)
-    return shares_MN
+    """(M, N) the probability that each member gives each true label, at the temperature at which
+    the member is right as often as it says (Guo et al. 2017). Without that the surest member would
+    get all the weight, of members that label smoothing made unsure."""
+    found: list[list[list[NDArray[np.float64]]]] = [[[] for _ in TEMPERATURES] for _ in nets]
+    for logits, labels_N in _logits(nets, feed):
+        for rows, one_NC in zip(found, logits, strict=True):
+            for row, temperature in zip(rows, TEMPERATURES, strict=True):
+                shares_NC = (one_NC / temperature).softmax(1)
+                row.append(shares_NC.gather(1, labels_N[:, None])[:, 0].double().numpy())
+    best = []
+    for rows in found:
+        shares_TN = np.maximum(np.stack([np.concatenate(row) for row in rows]), voting.FLOOR)
+        best.append(shares_TN[np.log(shares_TN).mean(axis=1).argmax()])
+    return np.stack(best)
 
 
 def weighted(truths_MN: Floats) -> Floats:
     """(M,) the weights, which come to 1, of the mixture that predicts the labels best: its loss is
     convex in them, and each step of expectation and maximisation (Dempster et al. 1977) lowers it.
-    """
-    count, before = len(truths_MN), np.inf
+    `PRIOR` labels more, which speak for all alike, keep weights near each other where few labels
+    tell the members apart."""
+    (count, labels), before = truths_MN.shape, np.inf
     weights_M: Floats = np.full(count, 1 / count)
     for _ in range(STEPS):
         mixed_N = weights_M @ truths_MN
-        loss = float(-np.log(mixed_N).mean())
+        loss = penalized(weights_M, truths_MN)
         if before - loss < ENOUGH:
             break
         before = loss
-        weights_M = weights_M * (truths_MN / mixed_N).mean(axis=1)
-    weights_M /= weights_M.sum()
+        spoken_M = weights_M * (truths_MN / mixed_N).sum(axis=1) + PRIOR / count
+        weights_M = spoken_M / (labels + PRIOR)
     return weights_M
+
+
+def penalized(weights_M: Floats, truths_MN: Floats) -> float:
+    """Nats a label of a mixture with these weights, and what the prior takes off for them."""
+    spoken = float(np.log(weights_M @ truths_MN).sum())
+    return -(spoken + PRIOR * float(np.log(weights_M).mean())) / len(truths_MN[0])
 
 
 def greedy(truths_MN: Floats, rounds: int = ROUNDS) -> Floats:
@@ -110,7 +126,7 @@ def greedy(truths_MN: Floats, rounds: int = ROUNDS) -> Floats:
 
 def settled(weights_M: Floats) -> list[float]:
     """Weights without those that hardly count, whose members would cost more than they add."""
-    kept_M = np.where(weights_M < LEAST, 0.0, weights_M)
+    kept_M = np.where(weights_M < LEAST / len(weights_M), 0.0, weights_M)
     found: list[float] = (kept_M / kept_M.sum()).tolist()
     return found
 
@@ -121,7 +137,8 @@ def together(nets: Sequence[Net], weights: Sequence[float], vote: str, feed: Fee
     # Rows: the whole, each member alone, the others without it. Columns: right, loss.
     sums = np.zeros((1 + 2 * count, 2))
     apart, labels = 0.0, 0
-    for shares, labels_N in _shares(nets, feed):
+    for logits, labels_N in _logits(nets, feed):
+        shares = [one_NC.softmax(1) for one_NC in logits]
         groups = [list(range(count)), *([i] for i in range(count))]
         groups += [[j for j in range(count) if j != i] or [i] for i in range(count)]
         for row, group in enumerate(groups):

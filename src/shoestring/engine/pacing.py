@@ -83,7 +83,7 @@ def planned(
     trial, looks = Trial(recipe.precision or "", recipe.threads or 1, 0.0), Looks.of(run, budget)
     if recipe.precision is None or budget.seconds is not None:
         listener.say("measuring the rate on throw-away steps")
-        trial = _fastest(run, feeds, budget, placement)
+        trial = fastest(run, feeds, budget, placement)
         recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
     if budget.seconds is not None:
         looks = _timed_look(replace(run, recipe=recipe), feeds, placement, looks)
@@ -151,7 +151,7 @@ class Trial:
     step_seconds: float
 
 
-def _fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Trial:
+def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Trial:
     """The fastest precision, and one thread where that is faster still: beside other work, threads
     that wait for each other at every operation can be many times slower than one."""
 

@@ -62,6 +62,11 @@ class Halves:
         )
         return Halves(fitted, dataset.validation.part(judged))
 
+    @staticmethod
+    def held_out(dataset: Dataset) -> Halves:
+        """Of a fold, whose test split is the part that is held out to report on."""
+        return Halves(dataset, dataset.test())
+
 
 class Pool:
     """One fit after the other, with all the cores that a fit makes use of."""
@@ -89,12 +94,12 @@ class Pool:
             look_seconds = time.perf_counter() - began
         looks = pacing.AFTER_EVALUATIONS / loop.looked_share
         began = time.perf_counter()
-        opened, _ = _opened(replace(run, architecture=loop.architecture), loop.raw.state_dict())
+        bundle, _ = opened(replace(run, architecture=loop.architecture), loop.raw.state_dict())
         graph_seconds = time.perf_counter() - began
         count = min(TIMED_EXAMPLES, len(self.halves.judged))
         some = self.halves.judged.part(np.arange(count, dtype=np.int64))
         began = time.perf_counter()
-        opened.predictor.outcomes(some, silent)
+        bundle.predictor.outcomes(some, silent)
         each = (time.perf_counter() - began) / count
         kinds = len(plugins.task(run.task).shifts)
         answered = len(self.halves.judged) + kinds * self._most_shifted(kinds)
@@ -122,13 +127,13 @@ class Pool:
 
     def _judged(self, run: Run, weights: Mapping[str, torch.Tensor]) -> Run:
         """The run with scores; what it answered lies in its folder."""
-        opened, model = _opened(run, weights)
+        bundle, model = opened(run, weights)
         task = plugins.task(run.task)
-        outcomes = opened.predictor.outcomes(self.halves.judged, silent)
+        outcomes = bundle.predictor.outcomes(self.halves.judged, silent)
         grade.write_outcomes(run.path / store.OUTCOMES, outcomes)
         if task.shifts:
             found = shift.shifted(
-                opened,
+                bundle,
                 self.halves.judged,
                 severities=(SEVERITY,),
                 most=self._most_shifted(len(task.shifts)),
@@ -161,9 +166,7 @@ class Rates:
     idle_seconds: float  # that a fit keeps back for a bundle and the process that grades it
 
 
-def _opened(
-    run: Run, weights: Mapping[str, torch.Tensor]
-) -> tuple[bundles.Bundle, torch.nn.Module]:
+def opened(run: Run, weights: Mapping[str, torch.Tensor]) -> tuple[bundles.Bundle, torch.nn.Module]:
     """The run as a bundle that was never written, and its model."""
     assert run.architecture is not None
     network = plugins.task(run.task).network(run.architecture["kind"])
@@ -171,5 +174,5 @@ def _opened(
     model.load_state_dict({name: t.detach().cpu() for name, t in weights.items()})
     files = network.graphs(model.eval(), run)
     manifest = {"task": run.task, "facts": to_plain(run.facts)}
-    predictor = bundles.predictor(manifest, files)
+    predictor = bundles.predictor(manifest, files, threads=run.recipe.threads)
     return bundles.Bundle(run.path, manifest, predictor), model

@@ -76,6 +76,7 @@ def sealed(
             bundle,
             run.recipe,
             run.path / store.OUTCOMES,
+            findings=run.findings,
             latency_seconds=_latency(budget),
             allowance=budget.share(1.0),
         )

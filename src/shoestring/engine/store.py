@@ -17,19 +17,24 @@ from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.core.run import RUN_VERSION, Recipe, Run
+from shoestring.core.trials import Trials
 
 if TYPE_CHECKING:
     import torch
 
 RUN, RECIPE, WEIGHTS = "run.json", "recipe.toml", "model.safetensors"
 METRICS, OUTCOMES, BUNDLE, OPENINGS = "metrics.jsonl", "outcomes.npz", "bundle", "openings.jsonl"
+EVENTS = "events.out.tfevents.shoestring"  # one name in every run: no clock and no host in it
 SAFE = "safe.safetensors"  # where a rollback goes, of a run stopped between two looks
 CHECKPOINT, STARTED, SPENT = (
     "checkpoint.safetensors",
     "started.json",
     "spent.json",
 )  # of a run that is not finished
-_OWN = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS, SAFE, CHECKPOINT, STARTED, SPENT)
+TRIALS, TRIALS_FOLDER = "trials.json", "trials"  # of a search before the fit
+_OWN: tuple[str, ...] = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS)
+_OWN += (SAFE, CHECKPOINT, STARTED, SPENT)
+_OWN += (TRIALS, TRIALS_FOLDER, EVENTS)
 
 
 def create(path: Path) -> None:
@@ -134,8 +139,9 @@ def read(path: str | os.PathLike[str]) -> Run:
 
 
 def begun(folder: Path) -> bool:
-    """Whether a fit has planned its first step there, so that there is something to resume."""
-    if (folder / RUN).exists():
+    """Whether a fit has planned its first step there, or a search has begun, so that there is
+    something to resume."""
+    if (folder / RUN).exists() or (folder / TRIALS_FOLDER).exists():
         return True
     return (folder / STARTED).exists() and bool(_read(folder, STARTED).recipe.plan)
 
@@ -170,6 +176,18 @@ def _read(folder: Path, name: str) -> Run:
     except UserError as error:
         raise RunError(f"{error}") from error
     return replace(run, path=folder)
+
+
+def read_trials(folder: Path) -> Trials | None:
+    """The trials of a run, or of the training that it was made of; None where nothing was searched.
+    RunError for a file that is damaged."""
+    for path in (folder / TRIALS, folder / "steps" / "0-train" / TRIALS):
+        if path.is_file():
+            try:
+                return from_plain(Trials, json.loads(path.read_text(encoding="utf-8")), path.name)
+            except (OSError, ValueError, UserError) as error:
+                raise RunError(f"{path} cannot be read: {error}") from error
+    return None
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:

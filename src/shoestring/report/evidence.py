@@ -52,8 +52,12 @@ def _head(found: Ablation) -> Group:
     second = (
         f"{counted(cells, 'recipe')}, {counted(found.seeds, 'seed')} each"
         + (f", {duration(found.fit_seconds)} a fit" if found.fit_seconds else "")
-        + f"; {found.metric} on {counted(found.examples, 'example')} of validation that no fit "
-        "decided on"
+        + f"; {found.metric} on {counted(found.examples, 'example')} "
+        + (
+            f"of {found.folds} folds, held out in turn"
+            if found.folds
+            else "of validation that no fit decided on"
+        )
     )
     asked = (
         "none asked" if found.asked_seconds is None else f"{duration(found.asked_seconds)} asked"

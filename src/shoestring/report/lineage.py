@@ -22,14 +22,17 @@ def _grow(node: Tree, branch: Plain) -> None:
 
 
 def _words(branch: Plain) -> Text:
+    made = str(branch["technique"]).replace(",", ", ")
+    return Text.assemble((str(branch["path"]), "bold"), f" {made}: ", ", ".join(figures(branch)))
+
+
+def figures(branch: Plain) -> list[str]:
+    """How good, large, fast and dear a run of a lineage is, as far as that is known."""
     latency = (branch.get("latency_ms") or {}).get("median")
-    figures = [
+    found = [
         "" if branch["quality"] is None else quality(branch["quality"], branch["metric"]),
         "" if branch["size_bytes"] is None else size(branch["size_bytes"]),
         "" if latency is None else milliseconds(latency),
         duration(branch["seconds"]) if branch["seconds"] else "",
     ]
-    made = str(branch["technique"]).replace(",", ", ")
-    return Text.assemble(
-        (str(branch["path"]), "bold"), f" {made}: ", ", ".join(filter(None, figures))
-    )
+    return [figure for figure in found if figure]

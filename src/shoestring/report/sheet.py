@@ -12,6 +12,7 @@ from shoestring.core.errors import BundleError, RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 from shoestring.core.run import Recipe
+from shoestring.core.trials import Trials
 from shoestring.data.names import split_of
 from shoestring.engine import derive, store
 
@@ -37,14 +38,32 @@ class Sheet:
     environment: Plain = field(default_factory=dict)
     curve: tuple[Plain, ...] = ()  # looks at the validation split in the middle of the fit
     pictures: tuple[str, ...] = ()  # files in the run's folder
+    trials: Trials | None = None  # of a search before the fit
 
     @property
     def used_seconds(self) -> float:
         """The wall clock of the whole command; until that is known, the sum of its lines."""
-        for line in reversed(self.receipts):
-            if line.technique == TOTAL:
-                return float(line.options["used_seconds"])
+        if self._total is not None:
+            return float(self._total.options["used_seconds"])
         return sum(line.cost.wall_seconds for line in self.receipts)
+
+    @property
+    def asked_seconds(self) -> float | None:
+        """The wall clock that the command was given; None where it was given none."""
+        if self._total is None:
+            return None if self.recipe is None else self.recipe.budget_seconds
+        asked = self._total.options.get("asked_seconds")
+        return None if asked is None else float(asked)
+
+    @property
+    def limits(self) -> Plain:
+        """What the model was asked to keep to: `size_bytes`, `latency_ms`, `quality`."""
+        found = {} if self._total is None else self._total.options.get("limits")
+        return found or {}
+
+    @property
+    def _total(self) -> Receipt | None:
+        return next((r for r in reversed(self.receipts) if r.technique == TOTAL), None)
 
     @property
     def lines(self) -> tuple[Receipt, ...]:
@@ -66,7 +85,7 @@ class Sheet:
         from shoestring.report import tables
 
         tables_there = self.scores is not None and bool(tables.long_tables(self.scores))
-        return tables_there or bool(self.curve)
+        return tables_there or bool(self.curve) or self.trials is not None
 
     def __str__(self) -> str:
         from shoestring.report import text  # not before something is to be shown
@@ -99,6 +118,7 @@ def receipt(path: str | os.PathLike[str]) -> Sheet:
         environment=run.environment,
         curve=run.curve,
         pictures=tuple(sorted(str(path) for path in folder.glob("*.png"))),
+        trials=store.read_trials(folder),
     )
 
 

@@ -43,7 +43,7 @@ def scores(scored: Scores, details: bool = False) -> Group:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim", overflow="fold")
-    for name, value, note in _score_rows(scored):
+    for name, value, note in score_rows(scored):
         table.add_row(name, value, note)
     parts = [*section(f"Scores{split}{examples}{where}", table)[1:]]
     if scored.signature:
@@ -101,7 +101,8 @@ def _noted(message: str) -> RenderableType:
     return Padding(line, (0, 0, 0, 2))
 
 
-def _score_rows(scored: Scores) -> Iterable[tuple[str, str, str]]:
+def score_rows(scored: Scores) -> Iterable[tuple[str, str, str]]:
+    """What was measured, its figure, and how; one line each."""
     if scored.quality is not None:
         note = "" if scored.interval is None else interval_words(scored.interval, scored.metric)
         method = (
@@ -132,7 +133,11 @@ def _score_rows(scored: Scores) -> Iterable[tuple[str, str, str]]:
     for name, value in scored.latency_ms.items():
         what = f"latency, {name}"
         p95 = f", p95 {milliseconds(float(value['p95']))}" if "p95" in value else ""
-        yield what, milliseconds(float(value["median"])), f"median{p95}, one thread"
+        threads = int(value.get("threads", 1))
+        on = "one thread" if threads == 1 else f"{threads} threads"
+        yield what, milliseconds(float(value["median"])), f"median{p95}, {on}"
+    if scored.peak_bytes is not None:
+        yield "memory", size(scored.peak_bytes), "peak of a process that predicts"
 
 
 def _tells_of(name: str, details: Plain) -> bool:

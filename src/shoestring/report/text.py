@@ -13,13 +13,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from shoestring import plugins
 from shoestring.core.plain import from_plain
-from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
+from shoestring.core.receipt import Finding, Interval, Plain, Receipt
 from shoestring.data.names import counted
-from shoestring.report import lineage
+from shoestring.report import lineage, trials
+from shoestring.report.lines import CHANGES, GAIN, changes, minute, reasons, verdict
 from shoestring.report.tables import curve, interval_words, scores, section
-from shoestring.report.words import all_visible, count, duration, gain, milliseconds, quality, size
+from shoestring.report.words import all_visible, count, duration, quality
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 80
 OPTIONS_WIDTH = 40  # of a technique's options, below its name
 _VERDICT_STYLES = {"better": "green", "worse": "red", "failed": "red", "skipped": "yellow"}
-SIZE, LATENCY, GAIN = CHANGES = ("size", "latency", "gain, 95% interval")
 
 
 def show(page: RenderableType, stream: TextIO) -> None:
@@ -75,6 +74,8 @@ def receipt(sheet: Sheet, details: bool = False) -> Group:
     if details and sheet.curve:
         metric = sheet.scores.metric if sheet.scores is not None else "quality"
         parts += section("Learning curve", curve(sheet.curve, metric))
+    if details and sheet.trials is not None:
+        parts += section("Trials", trials.table(sheet.trials))
     if sheet.pictures:
         parts += section("Pictures", Text("\n".join(sheet.pictures)))
     if sheet.looks:
@@ -116,8 +117,7 @@ def _joined(pieces: Iterable[str]) -> Text:
 
 
 def _budget(sheet: Sheet) -> Text:
-    asked = None if sheet.recipe is None else sheet.recipe.budget_seconds
-    used = sheet.used_seconds
+    asked, used = sheet.asked_seconds, sheet.used_seconds
     if asked is None:
         return Text(f"budget: none asked, {duration(used)} used")
     over = f", {duration(used - asked)} too much" if used > asked else ""
@@ -156,15 +156,15 @@ class _Lines:
         yield wide if fits else self._table(columns=False)
 
     def _table(self, columns: bool) -> Table:
-        changes = [_changes(line) for line in self.lines]
-        kinds = [kind for kind in CHANGES if columns and any(c.get(kind) for c in changes)]
+        found = [changes(line) for line in self.lines]
+        kinds = [kind for kind in CHANGES if columns and any(c.get(kind) for c in found)]
         table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("what", overflow="fold")
         table.add_column("cost", justify="right", no_wrap=True)
         for kind in kinds:
             table.add_column(kind, justify="left" if kind == GAIN else "right", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
-        for line, change in zip(self.lines, changes, strict=True):
+        for line, change in zip(self.lines, found, strict=True):
             technique, _, options = line.technique.partition(":")
             name = Text(technique)
             spaced = options.replace(",", ", ")
@@ -173,64 +173,20 @@ class _Lines:
             if not columns and change:
                 name.append("\n  " + ", ".join(change.values()), style="dim")
             cells = [change.get(kind, "") for kind in kinds]
-            verdict = _verdict(line)
-            style = _VERDICT_STYLES.get(verdict, "")
+            said = verdict(line)
+            style = _VERDICT_STYLES.get(said, "")
             # A bundle's lineage does not know what its lines cost.
             cost = duration(line.cost.wall_seconds) if line.cost.wall_seconds else ""
-            table.add_row(name, cost, *cells, Text(verdict, style=style))
+            table.add_row(name, cost, *cells, Text(said, style=style))
         return table
-
-
-def _changes(line: Receipt) -> dict[str, str]:
-    """What a line changed, by the column that tells it."""
-    found = {}
-    if line.before is not None and line.after is not None:
-        before, after = line.before, line.after
-        if before.size_bytes is not None and after.size_bytes is not None:
-            found[SIZE] = size(after.size_bytes - before.size_bytes, signed=True)
-        medians = [_median(scored.latency_ms) for scored in (before, after)]
-        if medians[0] is not None and medians[1] is not None:
-            found[LATENCY] = milliseconds(medians[1] - medians[0], signed=True)
-    if line.gain is not None:
-        found[GAIN] = gain(line.gain, (line.after or line.before or Scores()).metric)
-    return found
-
-
-def _median(latency_ms: Plain) -> float | None:
-    """Of the model alone."""
-    found = latency_ms.get("model")
-    return None if found is None else float(found["median"])
-
-
-def _verdict(line: Receipt) -> str:
-    """Empty for work that is no technique, and so cannot be better or worse."""
-    if line.status != "applied":
-        return line.status
-    technique = line.technique.partition(":")[0] in plugins.technique_names()
-    return line.verdict if technique or line.verdict != "not measured" else ""
 
 
 def _notes(lines: Sequence[Receipt]) -> Table:
     """The reasons, each said once for all the lines that it holds for."""
-    names = [line.technique.partition(":")[0] for line in lines]
-    together: dict[tuple[str, str], list[Receipt]] = {}
-    for line in lines:
-        if line.reason:
-            name = line.technique.partition(":")[0]
-            same = (_verdict(line), line.reason.replace(name, "NAME"))
-            together.setdefault(same, []).append(line)
     notes = Table.grid(padding=(0, 1, 0, 0))
-    for (verdict, reason), alike in together.items():
-        called = ", ".join(_called(line, names) for line in alike)
-        said = alike[0].reason if len(alike) == 1 else reason
-        notes.add_row("-", f"{called}{' ' * bool(verdict)}{verdict}: {said}", style="dim")
+    for called, said, reason in reasons(lines):
+        notes.add_row("-", f"{called}{' ' * bool(said)}{said}: {reason}", style="dim")
     return notes
-
-
-def _called(line: Receipt, names: Sequence[str]) -> str:
-    """A technique's name, with its options where the receipt has several of that name."""
-    name = line.technique.partition(":")[0]
-    return name if names.count(name) == 1 else line.technique.replace(",", ", ")
 
 
 def _looks(looks: Sequence[Plain]) -> Table:
@@ -244,10 +200,5 @@ def _looks(looks: Sequence[Plain]) -> Table:
         bounds = look.get("interval")
         if bounds is not None:
             result += f", {interval_words(from_plain(Interval, bounds), metric)}"
-        table.add_row(f"opened {_minute(str(look.get('at', '')))}", str(look.get("source")), result)
+        table.add_row(f"opened {minute(str(look.get('at', '')))}", str(look.get("source")), result)
     return table
-
-
-def _minute(at: str) -> str:
-    """`2026-11-23 16:20 UTC` of a written-down UTC time."""
-    return f"{at[:10]} {at[11:16]} UTC" if at[10:11] == "T" else at

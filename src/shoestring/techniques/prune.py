@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 # Shares that are tried one after the other where `until` says how much may be lost.
 SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
-PLACES = "_places_that_stay"  # of a model: what its pruned weights are multiplied by
+# Of models in a fit after structure=weights: each weight with zeros, and where it has none.
+_PLACES: WeakKeyDictionary[torch.nn.Module, list[tuple[torch.nn.Parameter, torch.Tensor]]] = (
+    WeakKeyDictionary()
+)
 
 
 @dataclass(frozen=True)
@@ -248,14 +252,14 @@ class Prune(Finisher, Hook):
 
     def before_step(self, model: torch.nn.Module) -> None:
         """In a fit after structure=weights: notes where weights are zero, once."""
-        if self.structure == "weights" and PLACES not in model.__dict__:
+        if self.structure == "weights" and model not in _PLACES:
             from shoestring.engine import sparse
 
-            model.__dict__[PLACES] = sparse.places(model)
+            _PLACES[model] = sparse.places(model)
 
     def after_step(self, model: torch.nn.Module, rate: float, state: dict[str, Any]) -> None:
         if self.structure == "weights":
-            for weight, stays in model.__dict__[PLACES]:
+            for weight, stays in _PLACES[model]:
                 weight.data.mul_(stays)
 
 

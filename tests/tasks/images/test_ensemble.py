@@ -12,11 +12,12 @@ import torch
 
 from shoestring.bundle.session import open_graph
 from shoestring.core import voting
-from shoestring.core.errors import UserError
+from shoestring.core.errors import BundleError, UserError
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import thin
 from shoestring.tasks.images.ensemble import EnsembleNetwork
 from shoestring.tasks.images.feed import prepared
+from shoestring.tasks.images.predict import ImagePredictor
 from tests import tiny
 from tests.tasks.images.drawn import loaded
 
@@ -71,6 +72,27 @@ def test_the_graph_answers_as_the_network(vote: str, tmp_path: Path) -> None:
     found = session.run(["probabilities"], {"pixels": pixels()})[0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_votes_are_compared_where_no_member_is_of_two_minds(tmp_path: Path) -> None:
+    dataset = loaded(tiny.write_npz(tmp_path / "bars.npz"))
+    facts = dataset.facts
+    members = [NETWORK.member(o["kind"]).architecture(o, facts) for o in OPTIONS[:2]]
+    described = NETWORK.architecture({"vote": "hard", "weights": [1, 1], "members": members}, facts)
+    made = model(described)
+    graph = NETWORK.graphs(made, replace(run(tmp_path, described), facts=facts))["model.onnx"]
+    session = open_graph(graph, "model.onnx", threads=1)
+    predictor = ImagePredictor({"facts": facts}, {"model.onnx": session})
+    assert "agrees" in NETWORK.agreement(made, predictor, dataset.validation)
+    last = [name for name in made.state_dict() if name.startswith("members.1.")][-1]
+    with torch.no_grad():  # the second member answers the same to everything, and so otherwise
+        made.state_dict()[last][0] += 100
+    with pytest.raises(BundleError, match="disagrees"):
+        NETWORK.agreement(made, predictor, dataset.validation)
+    with torch.no_grad():  # or it cannot choose between two labels
+        made.state_dict()[last][1] = made.state_dict()[last][0]
+        made.state_dict()[last.replace("bias", "weight")][:] = 0
+    assert "agrees" in NETWORK.agreement(made, predictor, dataset.validation)
 
 
 def test_what_members_share_stands_in_the_graph_once(tmp_path: Path) -> None:

@@ -253,8 +253,8 @@ def test_a_layer_that_has_no_place_in_a_graph_is_named(module: nn.Module, words:
         to_onnx(nn.Sequential(module, *head(3)), facts(channels=3), {})
 
 
-def test_quantization_is_refused_as_long_as_there_is_none() -> None:
-    with pytest.raises(UserError, match=r"quantization \{'weights': 'int8'\} is not known"):
+def test_a_quantization_that_is_not_known_is_refused() -> None:
+    with pytest.raises(UserError, match=r"not quantized by \{'weights': 'int8'\}; method is one"):
         to_onnx(nn.Sequential(*head(3)), facts(channels=3), {"weights": "int8"})
 
 

@@ -267,6 +267,8 @@ def test_golden_vectors_take_the_inputs_of_an_older_bundle(grey: bundle.Bundle) 
 
 def test_what_is_timed_answers(grey: bundle.Bundle, colour: bundle.Bundle) -> None:
     for opened in (grey, colour):
-        for work in opened.predictor.latency_inputs().values():
-            (answer,) = work()
+        timed = opened.predictor.latency_inputs()
+        for name in ("model", "file"):
+            (answer,) = timed[name]()
             assert "label" in answer
+        assert len(timed["batch"]()) > 1

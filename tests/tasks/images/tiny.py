@@ -14,6 +14,7 @@ from tests import tiny
 NETWORKS: dict[str, dict[str, Any]] = {
     "compact": {"width": 4, "dropout": 0.2},
     "classic": {},
+    "tiny": {"width": 4},
     "plain": {"width": 4, "kernel": 3},
     "efficientnet_lite0": {"side": 32},
 }

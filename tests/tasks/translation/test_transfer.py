@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sentencepiece import SentencePieceTrainer
 
 import shoestring
 from shoestring.core.errors import BundleError, DataError, MissingExtra, UserError
@@ -26,10 +23,10 @@ from shoestring.tasks.translation.model import TranslationNetwork
 from shoestring.tasks.translation.special import BOS, EOS, FIRST_LEARNED, PAD, UNK
 from shoestring.tasks.translation.tokenizer import Tokenizer
 from tests import tiny
-from tests.tasks.translation import making, shipping
+from tests.tasks.translation import making, opus, shipping
 from tests.tasks.translation.tiny import NETWORKS, pairs, write
 
-GOLDEN = Path(__file__).parent / "marian"
+GOLDEN = opus.GOLDEN
 FAST: dict[str, Any] = {
     "precision": "float32",
     "threads": 1,
@@ -204,38 +201,8 @@ def test_a_marian_network_ships_what_it_is(activation: str) -> None:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """The golden model with pieces and sentencepiece models of the tiny language."""
-    folder = tmp_path / "opus"
-    shutil.copytree(GOLDEN, folder)
-    names: dict[str, float] = {}
-    for side, which in zip(marian.SIDES, (0, 1), strict=True):
-        model = io.BytesIO()
-        SentencePieceTrainer.train(
-            sentence_iterator=iter([pair[which] for pair in pairs()]),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=60,
-            hard_vocab_limit=False,
-            minloglevel=2,
-        )
-        (folder / side).write_bytes(model.getvalue())
-        from sentencepiece import SentencePieceProcessor
-
-        read = SentencePieceProcessor(model_proto=model.getvalue())
-        names |= dict.fromkeys(read.id_to_piece(list(range(3, read.vocab_size()))))
-    table = {name: i for i, name in enumerate(["</s>", "<unk>", *names, "<pad>"])}
-    (folder / marian.PIECES).write_text(json.dumps(table), "utf-8")
-    config = json.loads((folder / marian.CONFIG).read_text("utf-8"))
-    config |= {"decoder_start_token_id": table["<pad>"], "vocab_size": len(table)}
-    (folder / marian.CONFIG).write_text(json.dumps(config), "utf-8")
-    tensors, _ = store.load_tensors(folder / marian.WEIGHTS)
-    draws = torch.Generator().manual_seed(0)
-    for name in tensors:
-        if name.endswith(("shared.weight", "embed_tokens.weight", "lm_head.weight")):
-            tensors[name] = torch.randn(len(table), 8, generator=draws)
-    tensors["final_logits_bias"] = torch.zeros(1, len(table))
-    store.save_tensors(folder / marian.WEIGHTS, tensors, {})
-    return folder
+    """A translator as others publish them."""
+    return opus.write(tmp_path / "opus")
 
 
 def test_a_published_translator_trains_and_ships_with_its_own_pieces(

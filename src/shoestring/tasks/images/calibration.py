@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Examples
-from shoestring.core.quantizing import LAYERS, METHOD
+from shoestring.core.quantizing import CALIBRATION, LAYERS
 from shoestring.core.receipt import Plain
 from shoestring.tasks.images import graph, integers
 from shoestring.tasks.images.integers import LEVELS, Range
@@ -41,7 +41,8 @@ class Histogram:
     counts_S: NDArray[np.int64]
 
     @property
-    def centers_S(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
+        """(S,) the middle of each bin."""
         edges = np.linspace(self.range.low, self.range.high, len(self.counts_S) + 1)
         found: NDArray[np.float64] = (edges[:-1] + edges[1:]) / 2
         return found
@@ -56,7 +57,7 @@ def calibrated(
     settings = integers.Settings.of(wanted)
     if settings.method == "none":
         return dict(wanted)
-    calibration = wanted.get(integers.CALIBRATION, CALIBRATIONS[0])
+    calibration = wanted.get(CALIBRATION, CALIBRATIONS[0])
     if calibration not in CALIBRATIONS:
         raise UserError(f"calibration is one of {', '.join(CALIBRATIONS)}, not {calibration!r}")
     taps = integers.Taps()
@@ -68,7 +69,7 @@ def calibrated(
         for name, histogram in histograms(data, facts, cast("ImageExamples", examples)).items()
     }
     layers = {name: [*found[read], *found[given]] for name, (read, given) in taps.taps.items()}
-    return {**wanted, METHOD: "static", integers.CALIBRATION: calibration, LAYERS: layers}
+    return {**wanted, CALIBRATION: calibration, LAYERS: layers}
 
 
 def histograms(data: bytes, facts: Plain, pictures: ImageExamples) -> dict[str, Histogram]:
@@ -98,9 +99,8 @@ def histograms(data: bytes, facts: Plain, pictures: ImageExamples) -> dict[str, 
                     ends[name] = Range(min(low, least), max(high, most))
                 else:
                     counts[name] += np.histogram(values, BINS, ends[name])[0]
-    for name, range_ in ends.items():
-        if not np.isfinite(range_).all():
-            raise UserError("the network gives numbers that are not finite; train it again")
+    if not all(np.isfinite(range_).all() for range_ in ends.values()):
+        raise UserError("the network gives numbers that are not finite; train it again")
     return {name: Histogram(ends[name], counts[name]) for name in names}
 
 
@@ -126,12 +126,12 @@ def _percentile(histogram: Histogram) -> Range:
     share_S = np.cumsum(histogram.counts_S) / histogram.counts_S.sum()
     low = int(np.searchsorted(share_S, OUTSIDE / 2, side="right"))
     high = int(np.searchsorted(share_S, 1 - OUTSIDE / 2))
-    centers_S = histogram.centers_S
+    centers_S = histogram.centers
     return Range(min(0.0, float(centers_S[low])), max(0.0, float(centers_S[high])))
 
 
 def _squared_error(histogram: Histogram, range_: Range) -> float:
-    steps, centers_S = integers.steps_of(range_), histogram.centers_S
+    steps, centers_S = integers.steps_of(range_), histogram.centers
     whole_S = np.clip(np.rint(centers_S / steps.scale) + steps.zero, 0, LEVELS)
     rounded_S = (whole_S - steps.zero) * steps.scale
     return float((histogram.counts_S * (centers_S - rounded_S) ** 2).sum())
@@ -140,7 +140,7 @@ def _squared_error(histogram: Histogram, range_: Range) -> float:
 def _divergence(histogram: Histogram, range_: Range) -> float:
     """Of the values as they are, those outside counted at the ends, from what the levels of a byte
     tell of them: the values inside, each level spread evenly over its bins that hold any."""
-    steps, centers_S = integers.steps_of(range_), histogram.centers_S
+    steps, centers_S = integers.steps_of(range_), histogram.centers
     inside_S = (centers_S >= range_.low) & (centers_S <= range_.high)
     counts_S = histogram.counts_S.astype(np.float64)
     whole_S = np.clip(np.rint(centers_S / steps.scale) + steps.zero, 0, LEVELS).astype(np.int64)

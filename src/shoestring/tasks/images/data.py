@@ -53,6 +53,10 @@ class ImageDataset:
         """Examples of a split, without opening it."""
         return len(self._splits[SPLITS.index(split)])
 
+    def held_hashes(self) -> NDArray[np.uint64]:
+        """Of the pictures of validation and test, for keeping them out of what is learned from."""
+        return np.concatenate([self._splits[side].hashes for side in (VALIDATION, TEST)])
+
     def test(self) -> ImageExamples:
         """Opens the test split; raises DataError where there is none."""
         if len(self._splits[TEST]) == 0:

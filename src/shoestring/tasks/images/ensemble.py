@@ -17,7 +17,7 @@ from shoestring.core.protocols import Examples, Network, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.tasks.images import joined
-from shoestring.tasks.images.agreement import agreement
+from shoestring.tasks.images.agreement import agreement, lead_of
 from shoestring.tasks.images.model import ImageNetwork
 from shoestring.tasks.images.predict import GRAPH
 
@@ -35,6 +35,22 @@ class ImageEnsemble(nn.Module):
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         shares_BK = [member(x_BCHW).float().softmax(1) for member in self.members]
         return voting.pooled(shares_BK, self.weights, self.vote)
+
+    @property
+    def turns(self) -> bool:
+        """Whether a member's answer counts as a vote, so that probabilities can jump."""
+        inner = [member for member in self.members if isinstance(member, ImageEnsemble)]
+        return self.vote == "hard" or any(member.turns for member in inner)
+
+    def leads(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B,) the smallest lead of an answer that counts: this one, and those that vote."""
+        found = [lead_of(self(x_BCHW).exp())]
+        for member in self.members:
+            if isinstance(member, ImageEnsemble):
+                found.append(member.leads(x_BCHW))
+            elif self.vote == "hard":
+                found.append(lead_of(member(x_BCHW).softmax(1)))
+        return torch.stack(found).amin(0)
 
 
 class EnsembleNetwork(voting.JoinedNetwork):
@@ -76,4 +92,6 @@ class EnsembleNetwork(voting.JoinedNetwork):
         return {GRAPH: joined.joined(graphs, model.weights, model.vote)}
 
     def agreement(self, model: nn.Module, predictor: Predictor, examples: Examples) -> str:
-        return agreement(model, predictor, examples)
+        assert isinstance(model, ImageEnsemble)
+        leads = model.leads if model.turns else None
+        return agreement(model, predictor, examples, leads)

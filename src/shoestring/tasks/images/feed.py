@@ -5,6 +5,7 @@ Shapes: B pictures, H height, W width, C channels; pixels are uint8 until `prepa
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from shoestring.core.protocols import Batch, Feed, Network, Quality
 from shoestring.core.receipt import Plain
+from shoestring.tasks.images import answered
 from shoestring.tasks.images.data import ImageExamples
 
 RESIDENT_BYTES = 2 << 30  # larger sets are read from the memory-mapped cache batch by batch
@@ -30,6 +32,7 @@ class ImageFeed:
         self.classes = len(facts["labels"])
         self._labels = torch.from_numpy(np.ascontiguousarray(examples.labels)).to(device)
         self._mapped: NDArray[np.uint8] | None = None
+        self._behind: NDArray[np.uint8] | None = None  # of pictures that are read, more of them
         pixels_BHWC = examples.pixels()
         if pixels_BHWC.nbytes <= RESIDENT_BYTES:
             self._resident = torch.from_numpy(np.array(pixels_BHWC)).to(device)
@@ -38,6 +41,25 @@ class ImageFeed:
 
     def __len__(self) -> int:
         return len(self._labels)
+
+    def joined(self, key: str) -> ImageFeed:
+        """The same pictures with those of a key behind them, labelled as a teacher did."""
+        more_BHWC, labels_B = answered.read(key)
+        found = copy.copy(self)
+        found._labels = torch.cat([self._labels, torch.from_numpy(labels_B).to(self.device)])
+        if self._mapped is not None:
+            found._behind = more_BHWC
+        else:
+            more = torch.from_numpy(np.array(more_BHWC)).to(self.device)
+            found._resident = torch.cat([self._resident, more])
+        return found
+
+    @property
+    def label_count(self) -> int:
+        return len(self)
+
+    def places(self, batch: Batch) -> torch.Tensor:
+        return batch.ids
 
     def order(self, batch_size: int, seed: int, epoch: int) -> Sequence[torch.Tensor]:
         """A fresh permutation for every epoch. The last batch is dropped when it is shorter than
@@ -51,7 +73,7 @@ class ImageFeed:
 
     def batch(self, ids: torch.Tensor) -> Batch:
         if self._mapped is not None:
-            taken = torch.from_numpy(self._mapped[ids.cpu().numpy()])
+            taken = torch.from_numpy(self._read(self._mapped, ids.cpu().numpy()))
             pixels_BHWC = taken.to(self.device, non_blocking=True)
             ids = ids.to(self.device)
         else:
@@ -59,6 +81,15 @@ class ImageFeed:
             pixels_BHWC = self._resident.index_select(0, ids)
         targets = self._labels.index_select(0, ids)
         return Batch(pixels_BHWC, targets, ids, len(ids), feed=self)
+
+    def _read(self, mapped_BHWC: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._behind is None:
+            return mapped_BHWC[ids]
+        found = np.empty((len(ids), *mapped_BHWC.shape[1:]), np.uint8)
+        inside = ids < len(mapped_BHWC)
+        found[inside] = mapped_BHWC[ids[inside]]
+        found[~inside] = self._behind[ids[~inside] - len(mapped_BHWC)]
+        return found
 
     def prepare(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
         return prepared(pixels_BHWC, self._facts)

@@ -53,13 +53,16 @@ def written(model: torch.nn.Module, facts: Plain, graph: Writer) -> bytes:
     if mean.shape != (channels,) or deviation.shape != (channels,):
         raise UserError(f"mean and std need {channels} values each, one for a channel")
     normalise = fold.Affine(1 / deviation, -mean / deviation)
-    rows = _rows(model, normalise, (height, width))
     value = "pixels"
     if facts["resize"]:
         sizes = graph.constant(np.array([height, width], np.int64))
         value = graph.node("Resize", value, "", "", sizes, mode="linear", antialias=1, axes=[1, 2])
     value = graph.node("Transpose", value, perm=[0, 3, 1, 2])  # still one byte a value
-    value = graph.steps(rows, graph.entered(value))
+    value = graph.entered(value)
+    if graph.normalises and np.ptp(normalise.scale):
+        value = graph.layer(normalise, value)
+        normalise = fold.Affine(np.ones(channels), np.zeros(channels))
+    value = graph.steps(_rows(model, normalise, (height, width)), value)
     graph.node("Softmax", value, output="probabilities")
     spatial: list[int | str] = ["h", "w"] if facts["resize"] else [height, width]
     return graph.model(["n", *spatial, channels], ["n", len(facts["labels"])])
@@ -94,6 +97,7 @@ class Writer:
     """Collects nodes and constants, and hands out names."""
 
     opset, ir_version = OPSET, IR_VERSION
+    normalises = False  # pixels apart from the weights, where channels differ in their scale
 
     def __init__(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """integers: writes a network of images with its weights, and its feature maps, in whole steps.
 
 static       weights int8, one step an output channel; feature maps uint8, in steps of ranges that
-             were measured before. A convolution is one QLinearConv; its ReLU is the end of its range
+             were measured before. A convolution is one QLinearConv; its ReLU the end of its range
 dynamic      the same weights; the range of a feature map is looked up in each call
 weights      weights of 8, 4 or 2 bits that become floats before they are used: fewer bytes, no
              less time
@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
-from shoestring.core.quantizing import BITS, KEPT, LAYERS, METHOD
+from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD
 from shoestring.core.receipt import Plain
 from shoestring.tasks.images import fold
 from shoestring.tasks.images.graph import FLOAT, Writer, spatial
 
 METHODS = ("static", "dynamic", "weights")
-CALIBRATION = "calibration"  # how ranges were found, in a quantization
 WIDTHS = (8, 4, 2)  # bits of a weight
 DOMAIN = "com.microsoft"  # of the runtime's own product of bytes with a bias
 LEVELS = 255  # between the ends of a range of a byte
@@ -140,6 +139,8 @@ class Lightened(Numbered):
         super().__init__()
         self._settings = settings
         self._kind, self.opset, self.ir_version = _TENSORS[settings.bits]
+        # Weights that were trained to lie on few levels would leave them, folded with its scales.
+        self.normalises = settings.bits < 8
 
     def weighted(self, name: str, layer: Weighted, relu: fold.Activation | None, value: str) -> str:
         if name in self._settings.float_layers:
@@ -149,7 +150,9 @@ class Lightened(Numbered):
         whole, scale = stepped(layer.weight, axis, bits)
         kind = self.onnx.TensorProto.DataType.Value(self._kind)
         stored = self.packed(kind, whole.shape, packed(whole, bits))
-        along = {} if axis == 1 else {"axis": axis}  # 1 is what it is where nothing is said
+        along: dict[str, Any] = (
+            {} if axis == 1 else {"axis": axis}
+        )  # 1 is what it is where nothing is said
         weight = self.node("DequantizeLinear", stored, self.floats(scale), **along)
         if isinstance(layer, fold.Convolution):
             value = self.convolution(layer, value, weight)

@@ -58,7 +58,7 @@ class _Graph:
             self._opsets[opset.domain] = max(self._opsets.get(opset.domain, 0), opset.version)
         self._ir_version = max(self._ir_version, model.ir_version)
         self._notes |= {model.doc_string} - {""}
-        names = {"": "", model.graph.input[0].name: self._first.graph.input[0].name}
+        names: dict[str, str] = {"": "", model.graph.input[0].name: self._first.graph.input[0].name}
         for tensor in model.graph.initializer:
             names[tensor.name] = self._shared(tensor)
         for node in model.graph.node:

@@ -6,14 +6,19 @@ Runs store the rows, so a network whose widths were changed is rebuilt as it was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 
-KINDS = ("compact", "classic", "plain")
+KINDS = ("compact", "classic", "plain", "tiny")
+# Small students by name; a fit chooses a width of 16 to 64 by itself.
+PRESETS: Mapping[str, str] = {
+    "compact-small": "compact:width=16",
+    "compact-tiny": "compact:width=8",
+}
 PLAIN_SIDE = 40  # pixels, that a network without any stride or pooling takes at most
 Shape = tuple[int, ...]
 
@@ -34,6 +39,8 @@ def expand(options: Plain, facts: Plain) -> Plain:
             rows, taken = _classic(options, shape, classes)
         case "plain":
             rows, taken = _plain(options, shape, classes)
+        case "tiny":
+            rows, taken = _tiny(options, shape, classes)
         case _:
             raise UserError(f"there is no network {kind!r}; there are: {', '.join(KINDS)}")
     unknown = set(options) - set(taken) - {"kind"}
@@ -113,6 +120,29 @@ def _plain(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dic
     if taken["dropout"]:
         rows.append({"layer": "dropout", "share": taken["dropout"]})
     return [*rows, dense(classes, 0.5)], taken
+
+
+def _tiny(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dict[str, Any]]:
+    """A few thousand weights: 3x3 convolutions without padding, some with a pool, until the map is
+    at most 3 wide, channels growing from `width` to twice as many; dense. For the fewest bytes:
+    each layer more is about 100 bytes of graph, so that depthwise convolutions, which need two for
+    one, do not pay. The pool stands behind the ReLU, so that no sign of a normalisation is left
+    over in the graph.
+    """
+    width = int(options.get("width", 8))
+    if width < 1:
+        raise UserError(f"network tiny takes a width from 1, not {width}")
+    growing = iter((width, 3 * width // 2, 2 * width))
+    rows: list[Plain] = []
+    units = width
+    while not rows or min(shape_after(rows, shape)[1:]) > 3:
+        units = next(growing, units)
+        rows += [conv(units), NORM, RELU]
+        side = min(shape_after(rows, shape)[1:])
+        if side >= 14 or 8 <= side <= 10:
+            rows.append(pool())
+    rows += [FLATTEN, dense(classes, 0.5)]
+    return rows, {"width": width}
 
 
 def _compact(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dict[str, Any]]:

@@ -35,7 +35,7 @@ class ImageNetwork:
     """A network that is a row of layers: what `layers.expand` gives for its kind."""
 
     settles = False
-    quantizations = ("static", "dynamic", "weights")
+    quantizations: tuple[str, ...] = ("static", "dynamic", "weights")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

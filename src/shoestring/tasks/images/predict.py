@@ -39,6 +39,7 @@ class ImagePredictor:
 
     def __init__(self, manifest: Plain, files: Mapping[str, Any]) -> None:
         self.facts = _checked(manifest["facts"])
+        self.quantization: Plain = manifest.get("quantization") or {}  # empty of float32
         if GRAPH not in files:
             raise BundleError(f"the bundle has no {GRAPH}")
         session = files[GRAPH]
@@ -122,9 +123,11 @@ class ImagePredictor:
     def latency_inputs(self) -> Mapping[str, Callable[[], object]]:
         picture = self._patterns(self._size)[-1]
         options, encoded = AnswerOptions(), _png(picture)
+        batch = np.stack([picture] * _BATCH)
         return {
             "model": lambda: self.predict(picture, options),
             "file": lambda: self.predict(encoded, options),
+            "batch": lambda: self.probabilities(batch),
         }
 
     def _decoded(self, source: Any) -> NDArray[np.uint8] | str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shoestring.core import voting
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
+from shoestring.core.exhibits import Exhibit
 from shoestring.core.protocols import (
     Answering,
     Batch,
@@ -27,9 +28,11 @@ from shoestring.core.protocols import (
 )
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
+from shoestring.core.space import Range
+from shoestring.core.teaching import Learned, Lesson
 from shoestring.data.names import printable
-from shoestring.tasks.images import defaults, pretrained
-from shoestring.tasks.images.layers import KINDS
+from shoestring.tasks.images import defaults, pretrained, space
+from shoestring.tasks.images.layers import KINDS, PRESETS
 from shoestring.tasks.images.options import SHIFTS, AnswerOptions, ImageOptions
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class Images:
     options: type[Any] = ImageOptions
     answer_options: type[Any] = AnswerOptions
     networks = (*KINDS, pretrained.EFFICIENTNET)
+    presets = PRESETS
     starts = pretrained.STARTS
     perfect = 1.0
     shifts = SHIFTS
@@ -67,6 +71,9 @@ class Images:
 
     def complete(self, recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
         return defaults.completed(recipe, dataset, seconds)
+
+    def space(self, recipe: Recipe, dataset: Dataset) -> Sequence[Range]:
+        return space.ranges(recipe, dataset)
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:
@@ -109,6 +116,41 @@ class Images:
 
     def augment_options(self) -> Plain:
         return defaults.AUGMENT
+
+    def unlike(self, facts: Plain, files: Mapping[str, bytes], run: Run) -> str:
+        from shoestring.tasks.images import teaching
+
+        return teaching.unlike(facts, run)
+
+    def taught(
+        self,
+        run: Run,
+        lesson: Lesson,
+        assembled: Callable[[Plain, Mapping[str, bytes]], Predictor],
+        budget: Budget,
+    ) -> Learned:
+        from shoestring.tasks.images import teaching
+
+        return teaching.taught(run, lesson)
+
+    def learning(self, feed: Feed, key: str, alone: bool) -> Feed:
+        from shoestring.tasks.images import answered
+        from shoestring.tasks.images.feed import ImageFeed
+
+        assert isinstance(feed, ImageFeed)
+        return feed.joined(key) if answered.has_pictures(key) else feed
+
+    def tutor(
+        self, run: Run, opened: Answering | None, key: str
+    ) -> Callable[[Batch], torch.Tensor] | None:
+        from shoestring.tasks.images import tutoring
+
+        return tutoring.tutor(run, opened, key)
+
+    def seen(self, inputs: Any, facts: Plain, theirs: Plain) -> Any:
+        from shoestring.tasks.images import tutoring
+
+        return tutoring.seen(inputs, facts, theirs)
 
     def predictor(self, manifest: Plain, files: Mapping[str, Any]) -> Predictor:
         from shoestring.tasks.images.predict import ImagePredictor
@@ -161,6 +203,19 @@ class Images:
 
     def draw(self, predictor: Predictor, examples: Examples, folder: Path) -> None:
         pass  # the tables of the receipt say it all
+
+    def exhibits(
+        self,
+        outcomes: Outcomes,
+        facts: Plain,
+        examples: Examples | None,
+        predictor: Predictor | None,
+    ) -> Sequence[Exhibit]:
+        from shoestring.tasks.images.examples import ImageExamples
+        from shoestring.tasks.images.exhibits import exhibits
+
+        assert examples is None or isinstance(examples, ImageExamples)
+        return exhibits(outcomes, facts, examples)
 
     def describe(self, facts: Plain) -> Description:
         labels: Sequence[str] = facts.get("labels", ())

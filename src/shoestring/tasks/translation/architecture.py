@@ -47,6 +47,13 @@ MARIAN: Plain = {
 }
 USUAL: Mapping[str, Plain] = {"lstm": LSTM, "transformer": TRANSFORMER, "marian": MARIAN}
 
+# Small students by name: of half the size and less.
+PRESETS: Mapping[str, str] = {
+    "lstm-small": "lstm:embedding=128,encoder_units=96,decoder_units=192",
+    "lstm-tiny": "lstm:embedding=96,encoder_units=64,encoder_layers=1,decoder_units=128",
+    "transformer-small": "transformer:units=96,encoder_layers=3,decoder_layers=1,feed_forward=384",
+}
+
 
 def expand(options: Plain, facts: Plain) -> Plain:
     """Every option of a network, from the few that were given, and `pieces` from the data's

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shoestring.core.errors import DataError
 from shoestring.core.plain import from_plain, to_plain
-from shoestring.core.protocols import Progress
+from shoestring.core.protocols import Progress, silent
 from shoestring.core.receipt import Finding, Plain
 from shoestring.data import cache, catalog
 from shoestring.data.names import SPLITS, printable, split_of
@@ -64,6 +64,11 @@ class TranslationDataset:
         """The targets of validation and test, for keeping them out of what is learned from."""
         for side in (VALIDATION, TEST):
             yield from self._splits[side].targets
+
+    def held_sources(self) -> Iterator[str]:
+        """The same of the sources."""
+        for side in (VALIDATION, TEST):
+            yield from self._splits[side].sources
 
     def test(self) -> TranslationExamples:
         """Opens the test split; raises DataError where there is none."""
@@ -153,6 +158,18 @@ def _wanted(
             words = f"{split} is {several[0].name}; by name there are {', '.join(rest)} as well"
             notes.append(Finding("split", len(several), words))
     return parts, one, other, notes
+
+
+def training_sources(
+    dataset: TranslationDataset, words: str, said: TranslationOptions
+) -> list[str]:
+    """The sources of what can be trained on, as they stand in the files and in their order, before
+    any was left out: what somebody else translates who is given these files."""
+    one, other = str(dataset.facts["source"]), str(dataset.facts["target"])
+    found = sources.read(words, silent)
+    parts, _, _, _ = _wanted(found, replace(said, source=one, target=other))
+    rows, _, _ = gather([p for p in parts if p.split in (None, "train")], one, other, stop=False)
+    return rows.sources
 
 
 def _prepare(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from shoestring.core.protocols import Batch, Draws
 from shoestring.core.receipt import Plain
 from shoestring.tasks.translation import synthetic
 from shoestring.tasks.translation.examples import Texts, TranslationExamples
-from shoestring.tasks.translation.ragged import Ragged
+from shoestring.tasks.translation.ragged import Ragged, ends
 from shoestring.tasks.translation.special import BOS, EOS, PAD
 from shoestring.tasks.translation.tokenizer import WordTable
 
@@ -68,6 +69,28 @@ class TranslationFeed:
             examples = synthetic.joined(examples, options["synthetic"])
         dropout = options["bpe_dropout"]
         return TranslationFeed(examples, self.facts, self.device, dropout, draws)
+
+    def joined(self, key: str, alone: bool) -> TranslationFeed:
+        """The same batches with the pairs of a key behind these, or in their place."""
+        joins = synthetic.replaced if alone else synthetic.joined
+        examples = joins(self.examples, key)
+        return TranslationFeed(examples, self.facts, self.device, self._dropout, self._draws)
+
+    @property
+    def label_count(self) -> int:
+        return int(self._target_B.sum())
+
+    def places(self, batch: Batch) -> torch.Tensor:
+        """(N,) of the pieces that `TranslationNetwork.logits` gives, position by position."""
+        width = batch.targets.shape[1]
+        first_B = torch.from_numpy(self._begins).to(batch.ids.device).index_select(0, batch.ids)
+        place_TB = first_B + torch.arange(width, device=batch.ids.device)[:, None]
+        return place_TB[batch.targets.T != PAD]
+
+    @cached_property
+    def _begins(self) -> NDArray[np.int64]:
+        """(B + 1,) where the labels of each pair begin."""
+        return ends(self._target_B)
 
     def order(self, batch_size: int, seed: int, epoch: int) -> Sequence[torch.Tensor]:
         """Batches of about `batch_size` target pieces, each of sentences of like length: the

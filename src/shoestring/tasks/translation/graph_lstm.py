@@ -88,7 +88,7 @@ def _widened(graph: Writer, empty_AH: str, units: int, wanted: int) -> str:
 
 
 def _memory_units(model: LstmTranslator) -> int:
-    return 2 * cast("nn.LSTM", model.encoder.forwards[0]).hidden_size
+    return 2 * cast("nn.LSTM", model.encoder.forwards[-1]).hidden_size
 
 
 def _both_directions(

@@ -152,16 +152,18 @@ def tokenizer(path: Path) -> bytes:
     """A sentencepiece model with the pieces of both languages, for one vocabulary: special ones
     and bytes first, as every vocabulary here has them. A piece has the better of its scores in the
     two models, so that a few words fall into other pieces than in the original."""
-    from sentencepiece import sentencepiece_model_pb2
+    from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
     form: Any = sentencepiece_model_pb2  # made when it is loaded, so that no type knows it
     scores: dict[str, float] = {}
     for side in SIDES:
         read = form.ModelProto()
         try:
-            read.ParseFromString((path / side).read_bytes())
-        except OSError as error:
-            raise DataError(f"{path / side} cannot be read: {error.strerror or error}") from error
+            data = (path / side).read_bytes()
+            SentencePieceProcessor(model_proto=data)  # says whether it is one
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{path / side} cannot be read: {error}") from error
+        read.ParseFromString(data)
         for piece in read.pieces:
             scores[piece.piece] = max(piece.score, scores.get(piece.piece, piece.score))
     least = min(scores.values(), default=0.0) - _OTHERWISE

@@ -29,7 +29,7 @@ class TranslationNetwork:
     """An encoder-decoder, teacher-forced in training."""
 
     settles = True
-    quantizations = ("dynamic",)
+    quantizations: tuple[str, ...] = ("dynamic",)
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

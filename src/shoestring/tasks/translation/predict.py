@@ -205,16 +205,25 @@ class TranslationPredictor:
         where none of its lines is one that is translated."""
         from shoestring.tasks.translation import heatmap  # brings Pillow
 
-        lines = [line for line in group if isinstance(line, str) and line.strip()]
-        fitting = (p for p in map(self.pieces, lines) if len(p) <= MOST_PIECES)
-        source = next(fitting, None)
-        if source is None:
+        lines = (line for line in group if isinstance(line, str))
+        found = next(filter(None, (self.attended(line, wanted) for line in lines)), None)
+        if found is None:
             return False
-        ((best,),) = search(self.steps, [source], wanted, attention=True)
+        heatmap.write(path, *found)
+        return True
+
+    def attended(
+        self, line: str, wanted: SearchOptions | None = None
+    ) -> tuple[list[str], list[str], NDArray[np.float32]] | None:
+        """The pieces of a sentence and of its translation, each as it is written, and (T, S) how
+        much each of these looked at each of those; None for one that is not translated."""
+        source = self.pieces(line) if line.strip() else np.zeros(0, np.int64)
+        if not 0 < len(source) <= MOST_PIECES:
+            return None
+        ((best,),) = search(self.steps, [source], wanted or self.search, attention=True)
         assert best.attention is not None
         ends = best.pieces if not best.ended else [*best.pieces, EOS]
-        heatmap.write(path, self._labels(source.tolist()), self._labels(ends), best.attention)
-        return True
+        return self._labels(source.tolist()), self._labels(ends), best.attention
 
     def _labels(self, pieces: Sequence[int]) -> list[str]:
         """Each piece as it is written, a blank as sentencepiece shows it."""

@@ -80,9 +80,9 @@ class Pairs:
 
 
 def settled(run: Run, examples: Examples, opened: Opener, seconds: float) -> tuple[Run, str]:
-    """The run with what ships decided, and a sentence on why. `ship` of its options decides for or
-    against int8 where it is not "auto"."""
-    asked = run.recipe.options.get("ship", "auto")
+    """The run with what ships decided, and a sentence on why. What the run says already stays;
+    else `ship` of its options decides for or against int8 where it is not "auto"."""
+    asked = "said" if run.quantization else run.recipe.options.get("ship", "auto")
     end = time.perf_counter() + seconds
     if asked == "int8":
         run = replace(run, quantization=INT8)

@@ -54,16 +54,30 @@ def read(key: str) -> Pairs:
 
 def joined(examples: TranslationExamples, key: str) -> TranslationExamples:
     """The examples with the pairs of a key behind them, in the same pieces."""
+    more = replaced(examples, key)
+    one = _behind(examples.source_pieces, more.source_pieces)
+    other = _behind(examples.target_pieces, more.target_pieces)
+    return TranslationExamples(
+        [*_all(examples.sources), *more.sources],
+        [*_all(examples.targets), *more.targets],
+        np.concatenate([np.asarray(examples.hashes), more.hashes]),
+        examples.split,
+        examples.tokenizer,
+        (one, other),
+        examples.findings,
+    )
+
+
+def replaced(examples: TranslationExamples, key: str) -> TranslationExamples:
+    """The pairs of a key alone, as a split of the same name in the same pieces."""
     sources, targets = read(key)
     tokenizer = examples.tokenizer
     assert tokenizer is not None, "these examples were read for a bundle's own tokenizer"
-    inside = (examples.source_pieces, examples.target_pieces)
-    made = map(partial(encoded, tokenizer), (sources, targets))
-    one, other = (_behind(a, b) for a, b in zip(inside, made, strict=True))
+    one, other = map(partial(encoded, tokenizer), (sources, targets))
     return TranslationExamples(
-        [*_all(examples.sources), *sources],
-        [*_all(examples.targets), *targets],
-        np.concatenate([np.asarray(examples.hashes), hashes(sources, targets)]),
+        sources,
+        targets,
+        hashes(sources, targets),
         examples.split,
         tokenizer,
         (one, other),

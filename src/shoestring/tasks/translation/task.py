@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoestring.core import voting
 from shoestring.core.budget import Budget
+from shoestring.core.exhibits import Exhibit
 from shoestring.core.protocols import (
     Answering,
     Batch,
@@ -28,9 +29,11 @@ from shoestring.core.protocols import (
 )
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
-from shoestring.tasks.translation import pretrained
+from shoestring.core.space import Range
+from shoestring.core.teaching import Learned, Lesson
+from shoestring.tasks.translation import pretrained, space
 from shoestring.tasks.translation.answering import AnswerOptions, Lines, rendered
-from shoestring.tasks.translation.architecture import KINDS
+from shoestring.tasks.translation.architecture import KINDS, PRESETS
 from shoestring.tasks.translation.options import SHIFTS, TranslationOptions
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Translation:
     options: type[Any] = TranslationOptions
     answer_options: type[Any] = AnswerOptions
     networks = KINDS
+    presets = PRESETS
     starts = pretrained.STARTS
     perfect = 100.0
     shifts = SHIFTS
@@ -71,6 +75,9 @@ class Translation:
         from shoestring.tasks.translation import defaults
 
         return defaults.completed(recipe, dataset, seconds)
+
+    def space(self, recipe: Recipe, dataset: Dataset) -> Sequence[Range]:
+        return space.ranges(recipe, dataset)
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:
@@ -126,6 +133,36 @@ class Translation:
 
         return defaults.AUGMENT
 
+    def unlike(self, facts: Plain, files: Mapping[str, bytes], run: Run) -> str:
+        from shoestring.tasks.translation import teaching
+
+        return teaching.unlike(facts, files, run)
+
+    def taught(
+        self,
+        run: Run,
+        lesson: Lesson,
+        assembled: Callable[[Plain, Mapping[str, bytes]], Predictor],
+        budget: Budget,
+    ) -> Learned:
+        from shoestring.tasks.translation import teaching
+
+        return teaching.taught(run, lesson, assembled, budget)
+
+    def learning(self, feed: Feed, key: str, alone: bool) -> Feed:
+        from shoestring.tasks.translation.feed import TranslationFeed
+
+        assert isinstance(feed, TranslationFeed)
+        return feed.joined(key, alone)
+
+    def tutor(
+        self, run: Run, opened: Answering | None, key: str
+    ) -> Callable[[Batch], torch.Tensor] | None:
+        return None  # a bundle translates; what it would think of a given piece it does not say
+
+    def seen(self, inputs: Any, facts: Plain, theirs: Plain) -> Any:
+        return inputs
+
     def predictor(self, manifest: Plain, files: Mapping[str, Any]) -> Predictor:
         from shoestring.tasks.translation.predict import TranslationPredictor
 
@@ -179,6 +216,21 @@ class Translation:
             median = sorted(fitting, key=len)[len(fitting) // 2]
             options = AnswerOptions(attention=str(folder / ATTENTION))
             list(predictor.answers([median], options))
+
+    def exhibits(
+        self,
+        outcomes: Outcomes,
+        facts: Plain,
+        examples: Examples | None,
+        predictor: Predictor | None,
+    ) -> Sequence[Exhibit]:
+        from shoestring.tasks.translation.examples import TranslationExamples
+        from shoestring.tasks.translation.exhibits import exhibits
+        from shoestring.tasks.translation.predict import TranslationPredictor
+
+        assert examples is None or isinstance(examples, TranslationExamples)
+        assert predictor is None or isinstance(predictor, TranslationPredictor)
+        return exhibits(outcomes, examples, predictor)
 
     def describe(self, facts: Plain) -> Description:
         source, target = facts.get("source", "?"), facts.get("target", "?")

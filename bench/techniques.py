@@ -1,0 +1,227 @@
+"""techniques: what each technique buys alone, on three small data sets, three seeds each.
+
+    python bench/techniques.py --only mnist          # or sign-digits, multi30k; all without it
+
+The fits are those of `shoestring ablate`, kept in --folder, so that a run that was stopped goes on.
+sign-digits is trained on five folds by groups, whose answers are taken together. Each table is
+written to results/techniques_NAME.json, and all that are there to techniques.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from _figures import HERE, RESULTS, arguments, data_folder
+
+import shoestring
+from shoestring.autopilot import statements
+from shoestring.autopilot.ablation import PLAN, Ablation, Line
+from shoestring.core.plain import to_plain
+from shoestring.report.words import gain
+
+PICTURES = (
+    "augment",
+    "augment:policy=rand",
+    "augment:policy=trivial",
+    "augment:mixup=0.2",
+    "augment:cutmix=1.0",
+    "augment:erase=0.25",
+    "augment:flip=auto",
+    "regularize:l1=0.001",
+    "regularize:l2=0.05",
+    "regularize:dropout=0.2",
+    "regularize:label_smoothing=0.2",
+    "regularize:clip=1.0",
+    "regularize:l2=0.05,dropout=0.2",
+    "schedule:shape=cosine",
+    "schedule:shape=linear",
+    "schedule:find=rate",
+    "schedule:find=batch",
+    "early_stop",
+    "average",
+    "average:kind=swa",
+)
+FOLDED = (  # five folds take five times the seconds
+    "augment",
+    "augment:policy=rand",
+    "augment:mixup=0.2",
+    "augment:flip=auto",
+    "regularize:l1=0.001",
+    "regularize:l2=0.05",
+    "regularize:dropout=0.2",
+    "early_stop",
+    "average",
+)
+TEXT = (
+    "augment:bpe_dropout=0.1",
+    "augment:word_dropout=0.1",
+    "augment:swap=0.1",
+    "regularize:l2=0.1",
+    "regularize:l1=0.0001",
+    "regularize:dropout=0.3",
+    "regularize:label_smoothing=0.0",
+    "schedule:shape=cosine",
+    "early_stop",
+    "average",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, what is tried on it, and how long each fit is."""
+
+    name: str
+    title: str
+    source: str
+    techniques: tuple[str, ...]
+    steps: int
+    folds: tuple[str, ...] = ("",)
+    options: dict[str, Any] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = (
+    Case(
+        "mnist",
+        "1,000 digits of MNIST (100 a class)",
+        "mnist",
+        PICTURES,
+        400,
+        options={"per_class": 100},
+        said={"without": ["augment"]},
+    ),
+    Case(
+        "sign-digits",
+        "sign-digits, people kept together, five folds",
+        "sign-digits",
+        FOLDED,
+        150,
+        folds=tuple(f"{i}/5" for i in range(5)),
+        options={"group_by": "groups.csv"},
+        said={"without": ["augment"]},
+    ),
+    Case(
+        "multi30k",
+        "5,000 pairs of Multi30k, English to German",
+        "multi30k",
+        TEXT,
+        300,
+        options={"source": "en", "target": "de", "train_share": 0.1725, "pieces": 2000},
+        said={"network": "lstm:encoder_units=96,decoder_units=192,embedding=192"},
+    ),
+)
+
+
+def main() -> None:
+    parser = arguments("What each technique buys alone.", 3)
+    parser.add_argument("--only", choices=[case.name for case in CASES])
+    parser.add_argument("--folder", type=Path, default=Path("runs/techniques"))
+    parser.add_argument("--threads", type=int, default=1, help="of each fit")
+    given = parser.parse_args()
+    home = RESULTS / "quick" if given.quick else RESULTS
+    for case in CASES:
+        if given.only in (None, case.name):
+            found = _ablated(case, given)
+            plain = {"title": case.title, "command": _command(case), **to_plain(found)}
+            path = home / f"techniques_{case.name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(_without_paths(plain), indent=1) + "\n", encoding="utf-8")
+    if not given.quick:
+        (HERE / "techniques.md").write_text(page(), encoding="utf-8")
+
+
+def _ablated(case: Case, given: Any) -> Ablation:
+    source = case.source
+    if case.options.get("group_by"):
+        source = str(data_folder(source))
+    paths = []
+    for number, fold in enumerate(case.folds[: 2 if given.quick else None]):
+        path = given.folder / f"{case.name}-{number}"
+        if (path / PLAN).is_file():
+            shoestring.ablate(out=path, resume=True)
+        else:
+            shoestring.ablate(
+                source,
+                techniques=case.techniques[: 2 if given.quick else None],
+                seeds=given.seeds,
+                steps=20 if given.quick else case.steps,
+                options={**case.options, **({"fold": fold} if fold else {})},
+                threads=given.threads,
+                out=path,
+                **case.said,
+            )
+        paths.append(path)
+    return statements.of_folds(paths) if len(paths) > 1 else statements.read(paths[0])
+
+
+def _command(case: Case) -> str:
+    return f"python bench/techniques.py --only {case.name}"
+
+
+def _without_paths(plain: dict[str, Any]) -> dict[str, Any]:
+    """Folders of the machine that made them are nobody's business."""
+    kept = {name: value for name, value in plain.items() if name not in ("path", "source")}
+    for result in kept["results"]:
+        result.pop("paths")
+    return kept
+
+
+def page() -> str:
+    """techniques.md, from the tables that are there."""
+    parts = [
+        "# What each technique buys alone",
+        (
+            "Each table holds the gain of one technique over the same recipe without any, on the "
+            "two thirds of validation that no fit decided on; then the gain on examples that were "
+            "spoilt (noise, blur, turned pictures; typos and case of text), the seconds that a fit "
+            "took more, and the verdict. Intervals are 95% over seeds and examples, Bonferroni "
+            "over the lines of a table, verdicts after Holm. The losers stay in. What pays here "
+            "need not pay on your data: `shoestring ablate` makes this table of them."
+        ),
+    ]
+    for case in CASES:
+        path = RESULTS / f"techniques_{case.name}.json"
+        if path.is_file():
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            parts += [f"## {plain['title']}", _told(plain, case), _table(plain)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _told(plain: dict[str, Any], case: Case) -> str:
+    base = next(one for one in plain["results"] if not one["techniques"])
+    qualities = ", ".join(f"{value:.4g}" for value in base["qualities"])
+    minutes = plain["used_seconds"] / 60
+    return (
+        f"`{plain['command']}`: {len(plain['results'])} recipes, {plain['seeds']} seeds, "
+        f"{case.steps} steps a fit, {plain['examples']:,} examples judged, {minutes:.0f} minutes. "
+        f"Without any of them: {plain['metric']} {qualities}."
+    )
+
+
+def _table(plain: dict[str, Any]) -> str:
+    rows = ["| technique | gain | spoilt | seconds more | verdict |", "|---|---|---|---|---|"]
+    rows.extend(
+        f"| `{one['technique']}` | {' | '.join(_cells(one, plain['metric']))} |"
+        for one in plain["lines"]
+        if one["kind"] == "alone"
+    )
+    return "\n".join(rows)
+
+
+def _cells(one: dict[str, Any], metric: str) -> list[str]:
+    from shoestring.core.plain import from_plain
+
+    line = from_plain(Line, one, "line")
+    told = "-" if line.gain is None else gain(line.gain, metric)
+    spoilt = "-" if line.shifted is None else gain(line.shifted, metric)
+    verdict = line.statement or line.reason
+    if line.statement != "within noise":
+        verdict = f"**{verdict}**"
+    return [told, spoilt, f"{line.more_seconds:+.1f}", verdict]
+
+
+if __name__ == "__main__":
+    main()

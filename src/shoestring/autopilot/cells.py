@@ -1,0 +1,275 @@
+"""cells: trains what an ablation asks for: every recipe with every seed, one process or several.
+
+Each fit leaves a run in its folder, so that a stopped ablation goes on, and so that processes can
+work on one ablation side by side: a fit belongs to whoever holds its lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shoestring import plugins
+from shoestring.autopilot.ablation import RUNS, Plan, folder_of, write
+from shoestring.autopilot.beside import Mates, claimed
+from shoestring.autopilot.design import Cell, name_of
+from shoestring.autopilot.train import completed, loaded
+from shoestring.core.budget import Budget
+from shoestring.core.errors import DataError, RunError, UserError
+from shoestring.core.listener import Listener
+from shoestring.core.protocols import Dataset
+from shoestring.core.run import Recipe, Run
+from shoestring.data.names import counted
+from shoestring.engine import store
+from shoestring.engine.effects import FEWEST_SEEDS
+
+if TYPE_CHECKING:
+    from shoestring.engine.interrupt import Interrupt
+    from shoestring.engine.pool import Pool, Rates
+
+LEAST_STEPS = 50  # of a fit that is worth judging
+FIT_SECONDS = 2.0  # that each fit spends on measuring its own rate
+END_SECONDS = 1.0  # to compute the table and to end
+START_SECONDS = 4.0  # until a further process has imported torch and read the data
+FEWEST_EXAMPLES = 6  # of the validation split
+LATE = 0.98  # of a fit's seconds: fewer are worth a note
+MOST_JUDGING = 0.3  # of a fit's part of the budget, that is kept back for judging it
+
+
+@dataclass
+class Work:
+    """One ablation in progress."""
+
+    home: Path
+    plan: Plan
+    clock: Budget
+    listener: Listener
+    resumed: bool
+    leads: bool = True  # or is a mate of the process that does
+    parts: int = 1  # equal ones of a larger ablation, of which this is one
+
+    def done(self, stop: Interrupt) -> None:
+        """Trains what is not trained yet."""
+        from shoestring.engine import device, pool
+
+        if not self._unfinished():
+            return  # there is nothing left but to look at it again
+        if self.plan.seeds < FEWEST_SEEDS:
+            self._note(
+                f"{counted(self.plan.seeds, 'seed')} of each recipe can say which run beats which, "
+                f"but not whether a technique helps: that takes --seeds {FEWEST_SEEDS} or more"
+            )
+        recipe = replace(self.plan.recipe, device=device.resolve(self.plan.recipe.device))
+        self.plan = replace(self.plan, recipe=recipe)
+        bare = Run(self.home, recipe.task, recipe)
+        dataset, bare = loaded(bare, self.clock, self.listener)
+        recorded = self.plan.recipe.fingerprint
+        if recorded and recorded != dataset.fingerprint:
+            raise RunError(
+                f"the data of {self.home} ({recipe.source}) are not what they were when it began; "
+                "put them back, or start a new ablation"
+            )
+        if len(dataset.validation) < FEWEST_EXAMPLES:
+            raise DataError(
+                f"the validation split has {counted(len(dataset.validation), 'example')}, on which "
+                "no gain can be measured; give a larger one"
+            )
+        self.plan = replace(self.plan, recipe=replace(recipe, fingerprint=dataset.fingerprint))
+        runs = self._prepared(replace(bare, receipts=()), dataset)
+        halves = pool.Halves.held_out if self.plan.held_out else pool.Halves.of
+        work = pool.Pool(halves(dataset), stop)
+        if self.leads:
+            rates = work.rates(next(iter(runs.values())))  # which also warms up for the first fit
+            if self.plan.fit_seconds is None and self.clock.seconds is not None:
+                self.plan = self._shared(rates, len(runs))
+            write(self.home, self.plan)
+        with Mates(
+            self.home, self.plan.processes - 1 if self.leads else 0, recipe.threads
+        ) as mates:
+            self._trained(work, runs, mates)
+            # What a mate left unfinished, because it failed there or was killed, is tried here.
+            while self.leads and mates.ended(self.clock, stop) and self._unfinished():
+                self._trained(work, runs, mates)
+        self._written()
+
+    def left(self) -> None:
+        """What is kept when the work ends early: nothing, where it began here and no fit was
+        finished."""
+        if (self.home / RUNS).exists() and any((self.home / RUNS).rglob(store.RUN)):
+            self._written()
+        elif not self.resumed:
+            store.remove(self.home)
+
+    def _written(self) -> None:
+        if not self.leads:
+            return
+        self.plan = replace(self.plan, used_seconds=self.clock.elapsed())
+        write(self.home, self.plan)
+
+    def _seeds(self) -> range:
+        first = self.plan.recipe.seed
+        return range(first, first + self.plan.seeds)
+
+    def _unfinished(self) -> list[tuple[Cell, int]]:
+        """The fits that are still to be made, seed by seed, so that a slow hour of the machine
+        meets all the recipes alike."""
+        cells = [cell for cell in self.plan.trained if cell.name not in self.plan.failures]
+        return [
+            (cell, seed)
+            for number, seed in enumerate(self._seeds())
+            for cell in (*cells[number % len(cells) :], *cells[: number % len(cells)])
+            if not self._finished(cell, seed)
+        ]
+
+    def _finished(self, cell: Cell, seed: int) -> bool:
+        return (folder_of(self.home, cell.name, seed) / store.RUN).exists()
+
+    def _note(self, text: str) -> None:
+        if text not in self.plan.notes:
+            self.listener.say(text)
+            self.plan = replace(self.plan, notes=(*self.plan.notes, text))
+
+    def _prepared(self, bare: Run, dataset: Dataset) -> dict[str, Run]:
+        """A run of each recipe, complete but for its seed. Techniques that cannot stand together
+        are not trained together, which is noted."""
+        fits = max(1, len(self.plan.cells) * self.plan.seeds)
+        seconds = None
+        if self.clock.seconds is not None:
+            each = self.plan.processes * max(1.0, self.clock.remaining()) / fits
+            seconds = self.plan.fit_seconds or each
+        found: dict[str, Run] = {}
+        for cell in self.plan.trained:
+            try:
+                found[cell.name] = self._of(cell, bare, dataset, seconds)
+            except UserError as error:
+                if len(cell.techniques) < 2:
+                    raise
+                self._note(f"{cell} were not trained in one recipe: {error}")
+        self.plan = replace(self.plan, cells=tuple(found))
+        return found
+
+    def _of(self, cell: Cell, bare: Run, dataset: Dataset, seconds: float | None) -> Run:
+        """The run of a recipe: the base without any of the techniques, and then with its own."""
+        own = {name_of(words) for words in cell.techniques}
+        absent = [n for n in dict.fromkeys(map(name_of, self.plan.techniques)) if n not in own]
+        base = bare.recipe
+        recipe = replace(
+            base,
+            budget_seconds=seconds,
+            hooks=tuple(h for h in base.hooks if name_of(h) not in {*own, *absent}),
+            without=(*(n for n in base.without if n not in own), *absent),
+        )
+        chosen = tuple(map(plugins.technique, cell.techniques))
+        return completed(replace(bare, recipe=recipe), chosen, dataset, Budget(seconds), seconds)
+
+    def _shared(self, rates: Rates, recipes: int) -> Plan:
+        """The plan with the seconds of each fit, the same for all. UserError, with what it would
+        need, where they are too few."""
+        count = recipes * self.plan.seeds
+        asked = self.clock.seconds or 0.0
+        most = min(self.plan.processes, count)
+        # Mates begin when the first fit has ended.
+        rounds = count if most == 1 else 1 + ceil((count - 1) / most)
+        spare = END_SECONDS + START_SECONDS * (most > 1)
+        each = (self.clock.remaining() - spare) / rounds
+        least = LEAST_STEPS * rates.step_seconds + FIT_SECONDS + rates.judge_seconds
+        if each < least:
+            needed = self.parts * (rounds * least + self.clock.elapsed() + spare)
+            asked *= self.parts
+            count *= self.parts
+            raise UserError(
+                f"{counted(recipes, 'recipe')} with {counted(self.plan.seeds, 'seed')} each are "
+                f"{counted(count, 'fit')}; with {LEAST_STEPS} steps each that would need about "
+                f"{needed:.0f} s, and {asked:.0f} s were asked for; give --budget "
+                f"{_rounded(needed)}, fewer techniques, or fewer seeds"
+            )
+        judging = min(rates.judge_seconds, MOST_JUDGING * each)
+        return replace(
+            self.plan,
+            fit_seconds=each - judging,
+            judge_seconds=judging,
+            idle_seconds=rates.idle_seconds,
+        )
+
+    def _trained(self, work: Pool, runs: Mapping[str, Run], mates: Mates) -> None:
+        """Every fit that is not finished yet and that nobody else works on."""
+        every = len(self.plan.trained) * self.plan.seeds
+        late = 0
+        for cell, seed in self._unfinished():
+            if cell.name not in runs or cell.name in self.plan.failures:
+                continue
+            path = folder_of(self.home, cell.name, seed)
+            with claimed(self.home, f"{cell.name}-{seed}") as mine:
+                if not mine or self._finished(cell, seed):
+                    continue
+                if path.exists():  # it was killed
+                    store.remove(path)
+                store.create(path)
+                seconds = self.plan.fit_seconds
+                if seconds is not None:
+                    most = self._each() - self.plan.judge_seconds
+                    late += most < LATE * seconds
+                    seconds = max(0.0, min(seconds, most)) + self.plan.idle_seconds
+                run = replace(runs[cell.name], path=path)
+                run = replace(run, recipe=replace(self._settled(cell, runs), seed=seed))
+                try:
+                    done = work.fitted(run, seconds)
+                except RunError as error:
+                    if not self.leads:
+                        continue  # who leads tries it again, and notes what comes
+                    self._failed(cell, error)
+                    continue
+            self._told(every - len(self._unfinished()), every, cell, done)
+            self._written()
+            mates.start(self.clock)
+        if late:
+            self._note(
+                f"the machine slowed down: {counted(late, 'fit')} of {every} had fewer seconds "
+                "than the others"
+            )
+
+    def _each(self) -> float:
+        """Seconds that each fit that is left can have, judging included."""
+        rounds = ceil(len(self._unfinished()) / self.plan.processes)
+        return (self.clock.remaining() - END_SECONDS) / max(1, rounds)
+
+    def _settled(self, cell: Cell, runs: Mapping[str, Run]) -> Recipe:
+        """The cell's recipe in the precision and threads of the first fit of its network: recipes
+        of one network are fitted alike, whichever of them was measured first."""
+        recipe = runs[cell.name].recipe
+        if recipe.precision is not None and recipe.threads is not None:
+            return recipe
+        alike = [name for name in runs if runs[name].recipe.network == recipe.network]
+        for name in alike:
+            for seed in self._seeds():
+                path = folder_of(self.home, name, seed)
+                if (path / store.RUN).exists():
+                    kept = store.read(path).recipe
+                    return replace(
+                        recipe,
+                        precision=recipe.precision or kept.precision,
+                        threads=recipe.threads or kept.threads,
+                    )
+        return recipe
+
+    def _failed(self, cell: Cell, error: RunError) -> None:
+        self.listener.say(f"{cell}: {error}")
+        self.plan = replace(self.plan, failures={**self.plan.failures, cell.name: str(error)})
+        self._written()
+
+    def _told(self, number: int, total: int, cell: Cell, done: Run) -> None:
+        scores = done.scores
+        assert scores is not None
+        seconds = sum(r.cost.wall_seconds for r in done.receipts if r.technique == "fit")
+        self.listener.say(
+            f"fit {number} of {total}: {cell}, seed {done.recipe.seed}: {scores.metric} "
+            f"{scores.quality:.4f}, {seconds:.1f} s"
+        )
+
+
+def _rounded(seconds: float) -> str:
+    """A little more than so many seconds, as a person writes it."""
+    return f"{int(seconds * 1.1) + 1}s" if seconds < 100 else f"{int(seconds * 1.1 / 60) + 1}m"
