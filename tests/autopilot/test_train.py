@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import shoestring
+from shoestring.autopilot import train
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Quiet
-from shoestring.core.run import Run
+from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
 from tests import tiny
 
@@ -89,6 +90,28 @@ def test_a_changed_recipe_makes_a_plan_of_its_own(run: Run, tmp_path: Path) -> N
     assert other.recipe.total_steps == 8
     assert other.recipe.hooks == ()
     assert other.recipe.learning_rate == run.recipe.learning_rate
+
+
+def test_a_record_without_a_technique_is_without_what_that_wrote_elsewhere() -> None:
+    base = Recipe(
+        "images",
+        "digits",
+        network={"kind": "compact", "width": 8, "dropout": 0.3},
+        weight_decay=0.2,
+        clip=2.0,
+        warm_up=0.3,
+        schedule="constant",
+        label_smoothing=0.1,
+        hooks=("regularize:l2=0.2,dropout=0.3", "schedule:warm_up=0.3", "average:kind=swa"),
+    )
+    bare = train.opened_again(base, ["regularize"])
+    assert (bare.weight_decay, bare.network) == (None, {"kind": "compact", "width": 8})
+    assert (bare.clip, bare.label_smoothing, bare.warm_up) == (2.0, 0.1, 0.3)  # not its words
+    assert train.opened_again(base, ["schedule"]).warm_up is None
+    assert train.opened_again(base, ["average"]).schedule is None
+    assert train.opened_again(base, []) == base
+    full = train.asked(base, False, ["regularize"], {}, {"network": "compact:dropout=0.1"}, {})
+    assert full.network["dropout"] == 0.1  # what a person says beside it counts
 
 
 def test_a_changed_record_keeps_the_budget_of_its_recipe(source: Path, tmp_path: Path) -> None:

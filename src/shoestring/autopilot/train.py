@@ -111,6 +111,7 @@ def asked(
         timed = lengths if any(v is not None for v in lengths.values()) else {}
         named |= {**timed, "plan": (), "evaluate_every": None}
     given = plugins.options_from(task.options, {**base.options, **options}, task.name)
+    base = opened_again(base, without)
     full = replace(
         base,
         task=task.name,
@@ -122,6 +123,21 @@ def asked(
     )
     _checked(full)
     return full
+
+
+def opened_again(recipe: Recipe, without: Sequence[str]) -> Recipe:
+    """The recipe with what these techniques of it had written into other fields left open."""
+    changes: dict[str, Any] = {}
+    for words in recipe.hooks:
+        if words.partition(":")[0] in without:
+            for place in getattr(plugins.technique(words), "writes", ()):
+                name, _, option = place.partition(".")
+                held = changes.get(name, getattr(recipe, name))
+                if option:
+                    changes[name] = {n: value for n, value in held.items() if n != option}
+                else:
+                    changes[name] = getattr(Recipe("", ""), name)
+    return replace(recipe, **changes)
 
 
 def equipped() -> None:

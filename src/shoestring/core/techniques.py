@@ -72,6 +72,10 @@ class Hook:
     begins: bool = False
     # What this technique decides alone, in words; two that decide the same contradict each other.
     decides: tuple[str, ...] = ()
+    # Fields of the recipe that `apply` or `finds` sets with these options, `network.NAME` for an
+    # option of the network: where a recorded recipe goes on without this technique they are open
+    # again.
+    writes: tuple[str, ...] = ()
 
     def change_feed(
         self, task: Task, feed: Feed, draws: Callable[[int, int, torch.Tensor], Draws]

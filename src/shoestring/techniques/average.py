@@ -70,6 +70,10 @@ class Average(Hook):
     def decides(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("the learning rate over the fit",) if self.kind == "swa" else ()
 
+    @property
+    def writes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("schedule",) if self.kind == "swa" else ()
+
     def apply(self, run: Run, budget: Budget) -> Run:
         if self.kind == "swa":
             run = run.with_recipe(schedule="constant")  # `learning_rate` below is the whole shape

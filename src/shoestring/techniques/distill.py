@@ -104,6 +104,10 @@ class Distill(Finisher, Hook):
             raise ValueError("weights and lesson record what a teacher was; name one")
 
     @property
+    def writes(self) -> tuple[str, ...]:  # type: ignore[override]  # a class attribute there
+        return ("label_smoothing",) if self.level != "sequence" else ()
+
+    @property
     def finishes(self) -> bool:
         return not self.teacher
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     import torch
 
 USUAL = {"l2": 0.05, "dropout": 0.2}
+FIELDS = {  # of the recipe, by option
+    "l2": "weight_decay",
+    "label_smoothing": "label_smoothing",
+    "clip": "clip",
+    "dropout": "network.dropout",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,10 @@ class Regularize(Hook):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"{name} is a share from 0 to below 1, not {value}")
+
+    @property
+    def writes(self) -> tuple[str, ...]:  # type: ignore[override]  # a class attribute there
+        return tuple(place for name, place in FIELDS.items() if getattr(self, name) is not None)
 
     def apply(self, run: Run, budget: Budget) -> Run:
         if self.l2 is not None:

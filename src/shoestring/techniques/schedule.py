@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 from shoestring import plugins
 from shoestring.core.budget import Budget
@@ -11,6 +11,7 @@ from shoestring.core.run import Run
 from shoestring.core.techniques import Hook
 
 CLIMBING = ("one_cycle", "cosine")
+FOUND = {"rate": "learning_rate", "batch": "batch_size"}  # fields of the recipe
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,22 @@ class Schedule(Hook):
         shaped = self.shape is not None or self.warm_up is not None
         return ("the learning rate over the fit",) if shaped else ()
 
+    @property
+    def writes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*self._changes(), *(FOUND[what] for what in self.find))
+
     def apply(self, run: Run, budget: Budget) -> Run:
-        changes = {
+        return run.with_recipe(**self._changes()).with_hook(plugins.words(self))
+
+    def _changes(self) -> dict[str, Any]:
+        """What is said of the fields of a recipe."""
+        said = {
             "schedule": self.shape,
             "warm_up": self.warm_up,
             "accumulate": self.accumulate,
             "precision": self.precision,
         }
-        run = run.with_recipe(**{n: value for n, value in changes.items() if value is not None})
-        return run.with_hook(plugins.words(self))
+        return {name: value for name, value in said.items() if value is not None}
 
 
 TECHNIQUE = Schedule

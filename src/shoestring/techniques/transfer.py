@@ -74,6 +74,10 @@ class Transfer(Hook):
         if self.freeze == "all" and self.unfreeze == "gradual":
             raise ValueError("freeze=all and unfreeze=gradual contradict each other; take one")
 
+    @property
+    def writes(self) -> tuple[str, ...]:  # type: ignore[override]  # a class attribute there
+        return ("network",)  # that of the start
+
     def apply(self, run: Run, budget: Budget) -> Run:
         task = plugins.task(run.task)
         if not self.start:

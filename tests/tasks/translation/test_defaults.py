@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shoestring.core.errors import UserError
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe
 from shoestring.tasks.translation import defaults
@@ -63,3 +64,20 @@ def test_small_data_get_small_batches() -> None:
 def test_augment_without_options_is_the_usual_one() -> None:
     assert completed(hooks=("augment",)).hooks == ("augment:bpe_dropout=0.1",)
     assert completed(hooks=("augment:word_dropout=0.1",)).hooks == ("augment:word_dropout=0.1",)
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("strength=0.5", "bpe_dropout=0.05"),
+        ("strength=2.0,swap=0.1", "bpe_dropout=0.2,swap=0.1"),
+        ("strength=0.5,bpe_dropout=0.3", "bpe_dropout=0.3"),
+    ],
+)
+def test_a_strength_is_of_the_usual_augmentation(said: str, written: str) -> None:
+    assert completed(hooks=(f"augment:{said}",)).hooks == (f"augment:{written}",)
+
+
+def test_a_strength_of_more_than_everything_is_an_error() -> None:
+    with pytest.raises(UserError, match="at most 10"):
+        completed(hooks=("augment:strength=11",))

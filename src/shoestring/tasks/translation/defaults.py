@@ -9,13 +9,16 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from shoestring.core.errors import UserError
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe
 from shoestring.tasks.translation.architecture import KINDS, USUAL
 from shoestring.tasks.translation.examples import TranslationExamples
 
+BPE_DROPOUT = 0.1  # the usual share of merges left out
 AUGMENT: Plain = {
+    "strength": None,  # of the usual changes; 1 is the usual
     "bpe_dropout": 0.0,  # share of merges left out, so that words fall into other pieces
     "word_dropout": 0.0,  # share of pieces made unknown
     "swap": 0.0,  # share of the source's words that change places with the next
@@ -43,14 +46,32 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
     if kind == "lstm" and "dropout" not in network:
         epochs = _epochs(recipe, batch_size, pieces, seconds)
         network["dropout"] = [share for since, share in DROPOUT if epochs >= since][-1]
-    # Asked for without options, augment is the usual one.
-    usual = "augment:bpe_dropout=0.1"
-    hooks = tuple(usual if words == "augment" else words for words in recipe.hooks)
+    hooks = tuple(_written_out(words) for words in recipe.hooks)
     return _filled(
         replace(recipe, network=network, hooks=hooks),
         learning_rate=RATES[kind if kind in USUAL else KINDS[0]],
         batch_size=batch_size,
     )
+
+
+def _written_out(words: str) -> str:
+    """A technique's words with what `augment` leaves open decided: without options it is the usual
+    one; with a strength, the usual one times it, where it was not named. Those of others stay."""
+    name, _, rest = words.partition(":")
+    if name != "augment":
+        return words
+    said = dict(piece.split("=", 1) for piece in rest.split(",") if piece)
+    if not said:
+        said = {"bpe_dropout": str(BPE_DROPOUT)}
+    elif "strength" in said:
+        strength = float(said.pop("strength"))
+        if BPE_DROPOUT * strength > 1:
+            raise UserError(
+                f"augment: strength={strength:g} would leave out more than all merges; the usual "
+                f"share is {BPE_DROPOUT}, so strength is at most {1 / BPE_DROPOUT:g} for text"
+            )
+        said = {"bpe_dropout": f"{round(BPE_DROPOUT * strength, 4):g}", **said}
+    return "augment:" + ",".join(f"{name}={said[name]}" for name in AUGMENT if name in said)
 
 
 def _target_pieces(dataset: Dataset) -> int:
