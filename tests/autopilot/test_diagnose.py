@@ -138,7 +138,7 @@ def test_an_unfinished_run_is_to_be_resumed(run: Run, tmp_path: Path) -> None:
 
 def probes(errors: dict[int, tuple[float, ...]], graded: int = 1_000) -> list[Probe]:
     return [
-        Probe(examples, 1 - error, error, graded, 100, 2.0, 1.0)
+        Probe(examples, 1 - error, error, graded, 100, 10 * max(errors) / examples, 1.0)
         for examples, each in errors.items()
         for error in each
     ]
@@ -159,6 +159,12 @@ def test_level_errors_say_that_they_do_not() -> None:
     assert "would buy little" in more_data.judged(probes(level), "images").sentence
 
 
+def test_fits_too_short_to_see_more_say_so() -> None:
+    level = dict.fromkeys((50, 100, 200, 400), (0.2, 0.201))
+    short = [replace(p, epochs=400 / p.examples) for p in probes(level)]
+    assert "more time first" in more_data.judged(short, "images").sentence
+
+
 def test_too_few_errors_say_nothing() -> None:
     none = dict.fromkeys((50, 100, 200, 400), (0.0,))
     assert "cannot be told" in more_data.judged(probes(none, 40), "images").sentence
@@ -172,7 +178,7 @@ def test_fits_that_learnt_nothing_say_nothing() -> None:
 def test_a_quality_of_a_hundred_is_told_in_its_own_unit() -> None:
     found = more_data.judged(
         [
-            Probe(n, q, 2.0, 256, 100, 2.0, 1.0)
+            Probe(n, q, 2.0, 256, 100, 80_000 / n, 1.0)
             for n, q in ((1_000, 10.0), (2_000, 18.0), (4_000, 25.5), (8_000, 32.0))
         ],
         "translation",

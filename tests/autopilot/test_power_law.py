@@ -73,6 +73,28 @@ def test_the_interval_of_the_mean_is_narrower_and_holds_it(floor: float) -> None
     assert held / times >= 0.9 - 2 * np.sqrt(0.9 * 0.1 / times)
 
 
+def test_examples_seen_again_are_worth_less_than_new_ones_and_unseen_ones_nothing() -> None:
+    scales = np.array([0.0, 15.0, 1e6])
+    worth_GN = power_law.worth(np.array([100.0, 400.0, 1600.0, 6400.0]), 1600.0, scales)
+    assert worth_GN[0].tolist() == pytest.approx([100, 400, 1600, 1600])  # repeats buy nothing
+    assert worth_GN[2].tolist() == pytest.approx([1600] * 4, rel=1e-4)  # as good as new
+    few, some, all_, more = worth_GN[1]
+    assert 100 < few < some < all_ == more == pytest.approx(1600)
+    assert some > 0.9 * 1600  # four times: nearly as good as new ones
+
+
+def test_a_fit_that_sees_no_example_twice_gains_nothing_from_more() -> None:
+    random = np.random.default_rng(0)
+    examples = np.repeat(SHARES * 100, 3)
+    worth = power_law.worth(examples, 800.0, np.array([15.0]))[0]
+    errors = 0.1 * (worth / 800) ** -0.5 * np.exp(0.02 * random.standard_normal(len(examples)))
+    noise = power_law.noise_of([errors[examples == n].tolist() for n in SHARES * 100], 5_000, 1.0)
+    plain, told = (power_law.fitted(examples, errors, noise, seen) for seen in (None, 800.0))
+    assert told.ratio(1600).value == pytest.approx(1.0, abs=0.01)
+    assert plain.ratio(1600).value < 0.98
+    assert told.expected(1600).low < 0.1 < told.expected(1600).high
+
+
 def test_more_examples_are_told_of_with_less_certainty() -> None:
     law = fitted(*drawn(np.random.default_rng(0), 0.4, 0.0, 0.05, 2))
     near, far = law.error(1600), law.error(12_800)

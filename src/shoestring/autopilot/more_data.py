@@ -32,6 +32,7 @@ END_SECONDS = 1.0  # kept for what comes after the last fit
 FEWEST = 16  # examples of the smallest share
 FEWEST_SHARES = 3  # a law through two points fits anything
 FLAT = 0.05  # of the error: to take away less is not worth collecting data for
+SHORT = 2.0  # epochs of a fit on all of the data; on twice as many, examples are seen once or never
 LEARNT = 0.03  # of a perfect quality: with less there is no curve to carry on
 FEWEST_ERRORS = 5  # validation examples' worth of them, or nothing can be said
 
@@ -123,7 +124,9 @@ def law_of(probes: Sequence[Probe], perfect: float) -> power_law.Law:
     errors_P = np.array([max(perfect - p.quality, 0.5 * perfect / graded) for p in probes])
     examples_P = np.array([float(p.examples) for p in probes])
     same = [errors_P[examples_P == count].tolist() for count in np.unique(examples_P)]
-    return power_law.fitted(examples_P, errors_P, power_law.noise_of(same, graded, perfect))
+    noise = power_law.noise_of(same, graded, perfect)
+    seen = float(np.mean([p.epochs * p.examples for p in probes]))
+    return power_law.fitted(examples_P, errors_P, noise, seen)
 
 
 def _points(probes: Sequence[Probe]) -> Iterable[SharePoint]:
@@ -158,6 +161,8 @@ def _sentence(
     worth = "more data probably pays"
     if gone < FLAT:
         worth = "more data would buy little, so look for gains elsewhere"
+        if last.epochs < SHORT:
+            worth = "more data would buy little in so short a fit, so give it more time first"
     elif least >= FLAT:
         worth = "more data pays"
     return (

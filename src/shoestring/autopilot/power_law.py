@@ -1,6 +1,6 @@
 """power_law: how error falls with the number of examples, and what more of them would buy.
 
-Shapes: P fits, G laws on a grid, Q quantiles.
+Shapes: P fits, N numbers of examples, G laws on a grid, Q quantiles.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Floats = NDArray[np.float64]
 CONFIDENCE = 0.9
 METHOD = "power laws with and without a floor, weighted by how well they fit"
 _FLOORS = np.linspace(0.0, 0.9, 19)  # of the error at the most examples: what data cannot buy
-_EXPONENTS = np.linspace(0.02, 1.2, 60)
+_EXPONENTS = np.linspace(0.02, 1.2, 40)
+# How often examples may be repeated until seeing them again is worth little: not at all, to often.
+# 15 is what Muennighoff et al. found for language models.
+_REPEATS = np.array([0.0, 2.0, 5.0, 15.0, 50.0])
 # Before the fits are seen: floors are as likely as none, exponents about what was published
 # (0.07 to 0.35 of whole fields, Hestness et al. 2017; up to 1 where a set is nearly solved).
 _USUAL_EXPONENT, _SPREAD = 0.4, 0.35
@@ -33,11 +36,14 @@ _QUANTILES = (np.arange(60) + 0.5) / 60
 
 @dataclass(frozen=True)
 class Law:
-    """Every power law that the fits allow, each with its weight: error(n) = floor + a n^-b."""
+    """Every power law that the fits allow, each with its weight: error(n) = floor + a w(n)^-b,
+    where w is what n examples are `worth` to a fit that sees so many in all."""
 
     most: int  # examples of the largest share
+    seen: float  # examples that each fit sees, again and again
     floors: Floats  # (G,) of the error at `most`
     exponents: Floats  # (G,)
+    repeats: Floats  # (G,)
     weights: Floats  # (G,) sum 1
     centres: Floats  # (G,) log error at `most`
     spreads: Floats  # (G,) of one fit about the law, as a logarithm
@@ -91,19 +97,33 @@ class Law:
 
 def _fall(law: Law, examples: float) -> Floats:
     """(G,) log of the error at so many examples over that at `most`."""
-    return _log_shape(law.floors, law.exponents, np.array([examples / law.most]))[:, 0]
+    more_GN = worth(np.array([examples]), law.seen, law.repeats)
+    most_GN = worth(np.array([float(law.most)]), law.seen, law.repeats)
+    return _log_shape(law.floors, law.exponents, more_GN / most_GN)[:, 0]
 
 
-def _log_shape(floors_G: Floats, exponents_G: Floats, shares_P: Floats) -> Floats:
-    """(G, P) log(u + (1 - u) s^-b)."""
-    powers_GP = shares_P ** -exponents_G[:, None]
-    return np.asarray(np.log(floors_G[:, None] + (1 - floors_G[:, None]) * powers_GP))
+def worth(examples_N: Floats, seen: float, repeats_G: Floats) -> Floats:
+    """(G, N) how many different examples would be worth what a fit learns from these, which it
+    sees `seen` / n times: each repetition is worth less than the one before, by a scale of
+    `repeats` (Muennighoff et al. 2023, "Scaling data-constrained language models", equation 5).
+    Examples beyond `seen` are never looked at and worth nothing."""
+    unique_N = np.minimum(examples_N, seen)
+    again_N = seen / unique_N - 1
+    scale_G = np.maximum(repeats_G, 1e-9)[:, None]
+    return np.asarray(unique_N * (1 + scale_G * -np.expm1(-again_N / scale_G)))
 
 
-def fitted(examples_P: Floats, errors_P: Floats, noise: float) -> Law:
-    """The laws of some fits, each on so many examples with so large an error (above 0). `noise` is
-    the standard deviation that one fit is thought to have, as a share of its error; the fits
-    correct it. Raises ValueError for fits on fewer than two numbers of examples.
+def _log_shape(floors_G: Floats, exponents_G: Floats, shares_GN: Floats) -> Floats:
+    """(G, N) log(u + (1 - u) s^-b)."""
+    powers_GN = shares_GN ** -exponents_G[:, None]
+    return np.asarray(np.log(floors_G[:, None] + (1 - floors_G[:, None]) * powers_GN))
+
+
+def fitted(examples_P: Floats, errors_P: Floats, noise: float, seen: float | None = None) -> Law:
+    """The laws of some fits, each on so many examples with so large an error (above 0), that saw
+    `seen` examples in all their steps; None: so many that repeating them bought nothing more.
+    `noise` is the standard deviation that one fit is thought to have, as a share of its error; the
+    fits correct it. Raises ValueError for fits on fewer than two numbers of examples.
 
     Logarithms of errors are normal about the law; its height and the noise are integrated out, its
     floor and exponent summed over a grid (a posterior predictive distribution).
@@ -112,8 +132,11 @@ def fitted(examples_P: Floats, errors_P: Floats, noise: float) -> Law:
         raise ValueError("a law needs fits on at least two numbers of examples")
     most = float(examples_P.max())
     shares_P = examples_P / most
-    floors_G, exponents_G = (a.ravel() for a in np.meshgrid(_FLOORS, _EXPONENTS))
-    rest_GP = np.log(errors_P) - _log_shape(floors_G, exponents_G, shares_P)
+    scales = np.zeros(1) if seen is None else _REPEATS
+    floors_G, exponents_G, repeats_G = (a.ravel() for a in np.meshgrid(_FLOORS, _EXPONENTS, scales))
+    seen = np.inf if seen is None else seen
+    worth_GP = worth(examples_P, seen, repeats_G) / worth(np.array([most]), seen, repeats_G)
+    rest_GP = np.log(errors_P) - _log_shape(floors_G, exponents_G, worth_GP)
     weights_P = shares_P**_FAR
     fits = float(weights_P.sum())
     centres_G = rest_GP @ weights_P / fits
@@ -125,8 +148,10 @@ def fitted(examples_P: Floats, errors_P: Floats, noise: float) -> Law:
     weights_G = np.exp(logs_G - logs_G.max())
     return Law(
         most=round(most),
+        seen=seen,
         floors=floors_G,
         exponents=exponents_G,
+        repeats=repeats_G,
         weights=np.asarray(weights_G / weights_G.sum()),
         centres=centres_G,
         spreads=np.sqrt(scale_G / freedom),
