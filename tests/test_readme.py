@@ -14,7 +14,7 @@ from shoestring.cli import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path.name for path in sorted(ROOT.glob("*.md"))] + [
-    str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))
+    str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))
 ]
 
 
