@@ -4,7 +4,8 @@
 
 The fits are those of `shoestring ablate`, kept in --folder, so that a run that was stopped goes on.
 sign-digits is trained on five folds by groups, whose answers are taken together. Each table is
-written to results/techniques_NAME.json, and all that are there to techniques.md.
+written to results/techniques_NAME.json, all that are there to techniques.md, and the gains alone
+to the README.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from shoestring.autopilot.ablation import PLAN, Ablation, Line
 from shoestring.core.plain import to_plain
 from shoestring.report.words import gain
 
+README = HERE.parent / "README.md"
+START, END = "<!-- techniques -->", "<!-- /techniques -->"
 PICTURES = (
     "augment",
     "augment:policy=rand",
@@ -131,6 +134,11 @@ def main() -> None:
             path.write_text(json.dumps(_without_paths(plain), indent=1) + "\n", encoding="utf-8")
     if not given.quick:
         (HERE / "techniques.md").write_text(page(), encoding="utf-8")
+        text = README.read_text(encoding="utf-8")
+        before, _, rest = text.partition(START)
+        README.write_text(
+            f"{before}{START}\n{summary()}\n{END}{rest.partition(END)[2]}", encoding="utf-8"
+        )
 
 
 def _ablated(case: Case, given: Any) -> Ablation:
@@ -188,6 +196,38 @@ def page() -> str:
             plain = json.loads(path.read_text(encoding="utf-8"))
             parts += [f"## {plain['title']}", _told(plain, case), _table(plain)]
     return "\n\n".join(parts) + "\n"
+
+
+def summary() -> str:
+    """The gains of all tables in one: a row for each technique, a column for each data set."""
+    found = {}
+    for case in CASES:
+        path = RESULTS / f"techniques_{case.name}.json"
+        if path.is_file():
+            found[case.title] = json.loads(path.read_text(encoding="utf-8"))
+    gains = {
+        title: {one["technique"]: one for one in plain["lines"] if one["kind"] == "alone"}
+        for title, plain in found.items()
+    }
+    names = list(dict.fromkeys(name for table in gains.values() for name in table))
+    rows = [f"| | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
+    for name in names:
+        cells = [
+            _brief(table[name], found[title]["metric"]) if name in table else ""
+            for title, table in gains.items()
+        ]
+        rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _brief(one: dict[str, Any], metric: str) -> str:
+    from shoestring.core.plain import from_plain
+
+    line = from_plain(Line, one, "line")
+    if line.gain is None:
+        return line.statement or line.reason
+    told = gain(line.gain, metric, unit=False)
+    return told if line.statement == "within noise" else f"**{told}**"
 
 
 def _told(plain: dict[str, Any], case: Case) -> str:

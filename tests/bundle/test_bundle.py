@@ -223,6 +223,8 @@ def test_a_manifest_that_makes_no_sense_is_refused(folder: Path, changes, words)
 def test_no_folder_and_no_bundle_are_told_apart(tmp_path: Path) -> None:
     refused(tmp_path / "absent", r"there is no such folder")
     refused(tmp_path, r"neither a bundle \(it has no bundle\.json\) nor a finished run")
+    (tmp_path / "started.json").write_text("{}")
+    refused(tmp_path, "shoestring train --resume")
 
 
 def test_a_graph_for_something_else_is_refused(folder: Path) -> None:

@@ -36,6 +36,7 @@ MANIFEST, GOLDEN, CARD = "bundle.json", "golden.npz", "README.md"
 WEIGHTS = "weights.bin"  # what the graphs of a bundle share, where there is more than one
 BESIDE = ("openings.jsonl", "receipt.json", "receipt.txt", "receipt.html")  # allowed, unlisted
 NOT_NEEDED = (GOLDEN, CARD)  # to predict
+STARTED = "started.json"  # in the folder of a run that has not finished
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ def find(path: str | os.PathLike[str]) -> Path:
             return candidate
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a bundle: there is no such folder")
+    if (folder / STARTED).is_file():
+        raise BundleError(
+            f"{folder} is a run that has not finished, and has no bundle yet; go on with: "
+            f"shoestring train --resume {folder}"
+        )
     raise BundleError(f"{folder} is neither a bundle (it has no {MANIFEST}) nor a finished run")
 
 
