@@ -223,8 +223,8 @@ class Scale:
         return candidates.Candidate(quantization, {}, None, scores)  # type: ignore[arg-type]
 
 
-def weighed(**options: Any) -> tuple[Any, str]:
-    scale = Scale()
+def weighed(count: int = 1000, **options: Any) -> tuple[Any, str]:
+    scale = Scale(deciding=range(count))
     whole = scale.made({"layers": {}})
     found = scale.made({"method": "static", "layers": {"0": 1, "1": 1, "2": 1}})
     return Quantize(**options)._within(scale, whole, found, Budget())  # type: ignore[arg-type]
@@ -240,15 +240,13 @@ def test_nothing_is_mixed_where_it_was_not_asked_for() -> None:
     with pytest.raises(Skipped, match="loses too much on 1000 deciding examples"):
         weighed(points=0.5, mixed=False)
     found, said = weighed(points=5.0)
-    assert "float" not in found.quantization and not said
+    assert "float" not in found.quantization
+    assert not said
 
 
 def test_too_much_is_lost_even_with_all_layers_but_one_in_float() -> None:
     with pytest.raises(Skipped, match=r"where 0 points were allowed; it ships as it was"):
-        scale = Scale(deciding=range(10**6))
-        whole = scale.made({"layers": {}})
-        found = scale.made({"method": "static", "layers": {"0": 1, "1": 1, "2": 1}})
-        Quantize(points=0.0)._within(scale, whole, found, Budget())  # type: ignore[arg-type]
+        weighed(10**6, points=0.0)
 
 
 def test_a_graph_that_this_runtime_cannot_run_leaves_the_bundle(
