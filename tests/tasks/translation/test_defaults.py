@@ -53,7 +53,12 @@ def test_dropout_follows_the_epochs() -> None:
     assert shares == sorted(set(shares))
     steps = completed(batch_size=128, steps=1).network["dropout"]
     assert steps == shares[0]
-    assert "dropout" not in completed(network={"kind": "transformer"}).network
+    short, long = (
+        completed(network={"kind": "transformer"}, epochs=epochs).network["dropout"]
+        for epochs in (1.0, 100.0)
+    )
+    assert 0 < short < long
+    assert "dropout" not in completed(network={"kind": "marian"}).network
 
 
 def test_small_data_get_small_batches() -> None:

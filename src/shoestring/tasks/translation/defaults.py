@@ -28,10 +28,13 @@ AUGMENT: Plain = {
 }
 BATCH = 1024  # target pieces
 RATES = {"lstm": 5e-3, "transformer": 3e-3, "marian": 3e-4}
-# The LSTM's dropout from so many epochs on. At 1.6 epochs none beat 0.1 beat 0.2, by 1.5 BLEU each;
-# where the steps lie is a judgement.
 BETA2, CLIP, WARM_UP = 0.98, 1.0, 0.1
-DROPOUT = ((0.0, 0.0), (3.0, 0.1), (20.0, 0.2))
+# Dropout from so many epochs on. At 1.6 epochs of the LSTM none beat 0.1 beat 0.2, by 1.5 BLEU
+# each; where the steps lie is a judgement.
+DROPOUT = {
+    "lstm": ((0.0, 0.0), (3.0, 0.1), (20.0, 0.2)),
+    "transformer": ((0.0, 0.1), (20.0, 0.15)),
+}
 CORE_RATE = 4500.0  # target pieces a second of a fit on one core; a guess to count epochs by
 LONG_EPOCHS = 10.0  # assumed where only the data were said
 
@@ -43,9 +46,9 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
     # At least some tens of steps an epoch, or small sets see too few.
     batch_size = recipe.batch_size or min(BATCH, max(128, pieces // 32))
     network: dict[str, Any] = {"kind": kind, **recipe.network}
-    if kind == "lstm" and "dropout" not in network:
+    if kind in DROPOUT and "dropout" not in network:
         epochs = _epochs(recipe, batch_size, pieces, seconds)
-        network["dropout"] = [share for since, share in DROPOUT if epochs >= since][-1]
+        network["dropout"] = [share for since, share in DROPOUT[kind] if epochs >= since][-1]
     hooks = tuple(_written_out(words) for words in recipe.hooks)
     return _filled(
         replace(recipe, network=network, hooks=hooks),
