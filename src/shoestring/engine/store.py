@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoestring.bundle.bundle import STARTED
+from shoestring.bundle import bundle
 from shoestring.core.budget import Cost
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
@@ -27,6 +27,7 @@ RUN, RECIPE, WEIGHTS = "run.json", "recipe.toml", "model.safetensors"
 METRICS, OUTCOMES, BUNDLE, OPENINGS = "metrics.jsonl", "outcomes.npz", "bundle", "openings.jsonl"
 EVENTS = "events.out.tfevents.shoestring"  # one name in every run: no clock and no host in it
 SAFE = "safe.safetensors"  # where a rollback goes, of a run stopped between two looks
+STARTED = bundle.STARTED
 CHECKPOINT, SPENT = "checkpoint.safetensors", "spent.json"  # of a run that is not finished
 TRIALS, TRIALS_FOLDER = "trials.json", "trials"  # of a search before the fit
 _OWN: tuple[str, ...] = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS)
