@@ -20,7 +20,7 @@ from shoestring.tasks.translation.options import TranslationOptions
 from shoestring.tasks.translation.ragged import Ragged
 from shoestring.tasks.translation.tokenizer import Tokenizer, encoded, train
 
-FORM = 1  # of what is cached; any change of learning or of segmentation raises it
+FORM = 2  # of what is cached; any change of learning or of segmentation raises it
 NAME = "tokenizer.model"
 _FEWEST, _MOST = 500, 16_000
 
