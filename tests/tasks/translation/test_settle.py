@@ -93,6 +93,18 @@ def test_search_settings_are_those_that_translate_best(monkeypatch: pytest.Monke
     assert "coverage 0 and length penalty 2 gave 31.00 BLEU, the usual search 30.30" in why
 
 
+def test_two_settings_that_do_the_same_are_tried_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each alone only loses, but one in place of the other wins."""
+
+    def figures(int8: bool, options: SearchOptions) -> Tried:
+        off = abs(options.coverage / 0.2 + options.length_penalty - 2.0)
+        return Tried(30.0 - off + 0.5 * (options.coverage == 0), 200.0)
+
+    measured(monkeypatch, figures)
+    run, _ = settled(a_run(ship="float32"), examples(), opened, 1e6)
+    assert run.facts["search"] == {**FACTS["search"], "coverage": 0.0, "length_penalty": 2.0}
+
+
 def test_a_hair_is_not_enough_to_leave_the_usual_search(monkeypatch: pytest.MonkeyPatch) -> None:
     measured(monkeypatch, lambda _, options: Tried(30.0 - options.coverage / 4, 200.0))
     run, why = settled(a_run(ship="float32"), examples(), opened, 1e6)

@@ -29,7 +29,7 @@ MOST_PAIRS = 1_024  # that settings are compared on, evenly spread
 FEWEST_PAIRS = 100  # below it nothing can be told apart, and the usual settings stay
 FIRST_PAIRS = 48  # from which the seconds of all others are told
 INT8_SHARE = 0.5  # of the seconds, for float32 and int8 beside each other
-INT8_PASSES, SEARCH_PASSES = 2, 7  # over the pairs
+INT8_PASSES, SEARCH_PASSES = 2, 9  # over the pairs
 WORTH = 0.1  # BLEU by which other settings must be better than the usual ones
 LOST = 0.2  # BLEU that int8 may lose
 FASTER = 1.05  # by how much it must be the faster
@@ -138,12 +138,22 @@ def _lighter(
 def _search(
     run: Run, predictor: TranslationPredictor, pairs: Pairs, usual: Tried, end: float
 ) -> tuple[Run, str]:
-    """The coverage penalty, then the length penalty, of the best translations."""
+    """The coverage penalty, then the length penalty, of the best translations. Both lengthen what
+    is translated, so that long length penalties are tried without the other one, too."""
     options, best = predictor.search, usual
-    for name, values in (("coverage", COVERAGES), ("length_penalty", LENGTH_PENALTIES)):
-        for value in values:
-            change: dict[str, Any] = {name: value}
-            other = replace(options, **change)
+    none = [{"coverage": 0.0, "length_penalty": value} for value in LENGTH_PENALTIES if value > 1]
+    rounds: tuple[list[dict[str, Any]], ...] = (
+        [{"coverage": value} for value in COVERAGES],
+        none,
+        [{"length_penalty": value} for value in LENGTH_PENALTIES],
+    )
+    seen = {options}
+    for changes in rounds:
+        others = [replace(options, **change) for change in changes]
+        for other in others:
+            if other in seen:
+                continue
+            seen.add(other)
             if time.perf_counter() + len(pairs.chosen) / best.sentences_per_second > end:
                 break
             found = pairs.tried(predictor, other)
