@@ -18,7 +18,6 @@ from typing import Any
 from _figures import HERE, RESULTS, arguments, data_folder
 
 import shoestring
-from shoestring.autopilot import statements
 from shoestring.autopilot.ablation import PLAN, Ablation, Line
 from shoestring.core.plain import to_plain
 from shoestring.report.words import gain
@@ -81,7 +80,7 @@ class Case:
     source: str
     techniques: tuple[str, ...]
     steps: int
-    folds: tuple[str, ...] = ("",)
+    folds: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
 
@@ -102,7 +101,7 @@ CASES = (
         "sign-digits",
         FOLDED,
         150,
-        folds=tuple(f"{i}/5" for i in range(5)),
+        folds=5,
         options={"group_by": "groups.csv"},
         said={"without": ["augment"]},
     ),
@@ -145,24 +144,20 @@ def _ablated(case: Case, given: Any) -> Ablation:
     source = case.source
     if case.options.get("group_by"):
         source = str(data_folder(source))
-    paths = []
-    for number, fold in enumerate(case.folds[: 2 if given.quick else None]):
-        path = given.folder / f"{case.name}-{number}"
-        if (path / PLAN).is_file():
-            shoestring.ablate(out=path, resume=True)
-        else:
-            shoestring.ablate(
-                source,
-                techniques=case.techniques[: 2 if given.quick else None],
-                seeds=given.seeds,
-                steps=20 if given.quick else case.steps,
-                options={**case.options, **({"fold": fold} if fold else {})},
-                threads=given.threads,
-                out=path,
-                **case.said,
-            )
-        paths.append(path)
-    return statements.of_folds(paths) if len(paths) > 1 else statements.read(paths[0])
+    path = given.folder / f"{case.name}-0"
+    if (path / PLAN).is_file():
+        return shoestring.ablate(out=path, resume=True)
+    return shoestring.ablate(
+        source,
+        techniques=case.techniques[: 2 if given.quick else None],
+        seeds=given.seeds,
+        folds=case.folds,
+        steps=20 if given.quick else case.steps,
+        options=case.options,
+        threads=given.threads,
+        out=path,
+        **case.said,
+    )
 
 
 def _command(case: Case) -> str:
