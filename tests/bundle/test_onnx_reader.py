@@ -73,6 +73,20 @@ def with_subgraph() -> onnx.ModelProto:
     return model(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner))
 
 
+def with_a_graph_in_a_body() -> onnx.ModelProto:
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "i", [], [])
+    outer = helper.make_graph([helper.make_node("Loop", ["n"], ["y"], body=inner)], "o", [], [])
+    return model(helper.make_node("Loop", ["x"], ["y"], body=outer))
+
+
+def with_weights_in_a_body() -> onnx.ModelProto:
+    weights = [helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0])]
+    inner = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "i", [], [], initializer=weights
+    )
+    return model(helper.make_node("Loop", ["x"], ["y"], body=inner))
+
+
 def with_functions() -> onnx.ModelProto:
     made = model()
     made.functions.add().name = "hidden"
@@ -104,6 +118,8 @@ def with_training() -> onnx.ModelProto:
         (with_location_only, "external data"),
         (with_external_weights_in_an_attribute, "external data"),
         (with_subgraph, "a graph inside a node"),
+        (with_a_graph_in_a_body, "a graph inside a graph inside a node"),
+        (with_weights_in_a_body, "field 5 of a body"),
         (with_functions, "functions"),
         (with_metadata, "metadata"),
         (with_sparse_weights, "sparse weights"),

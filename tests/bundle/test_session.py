@@ -36,9 +36,9 @@ def test_opens_our_graph_and_answers() -> None:
 
 def test_refuses_an_operator_that_our_exporter_never_writes() -> None:
     with pytest.raises(
-        BundleError, match=r"model\.onnx uses the operator 'Loop', which shoestring"
+        BundleError, match=r"model\.onnx uses the operator 'Scan', which shoestring"
     ):
-        session.open_graph(changed("Loop"), "model.onnx")
+        session.open_graph(changed("Scan"), "model.onnx")
 
 
 def test_refuses_operators_of_another_domain() -> None:
@@ -62,13 +62,77 @@ def test_the_runtime_s_own_operators_are_of_one_version() -> None:
         session.open_graph(parsed.SerializeToString(), "model.onnx")
 
 
-@pytest.mark.parametrize(
-    "operator", ["If", "Loop", "Scan", "SequenceMap", "Expand", "Range", "Tile"]
-)
-def test_nothing_that_loops_or_makes_large_things_of_nothing_is_let_in(operator) -> None:
+@pytest.mark.parametrize("operator", ["If", "Scan", "SequenceMap", "Expand", "Range", "Tile"])
+def test_nothing_that_loops_by_itself_or_makes_large_things_of_nothing_is_let_in(operator) -> None:
     assert operator not in session.OPERATORS | session.RUNTIME_OPERATORS
     with pytest.raises(BundleError, match=rf"the operator '{operator}'"):
         session.open_graph(changed(operator), "model.onnx")
+
+
+def counting(operator: str = "Add", **tensors: onnx.TensorProto) -> onnx.ModelProto:
+    """found = the numbers from 1 to `limit`, which is an input; `tensors` are initializers."""
+    number, numbers = TensorProto.INT64, helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node(operator, ["before", "one"], ["after"]),
+            helper.make_node("Identity", ["goes"], ["goes.on"]),
+            helper.make_node("Identity", ["after"], ["seen"]),
+        ],
+        "b",
+        [
+            numbers("step", number, []),
+            numbers("goes", TensorProto.BOOL, []),
+            numbers("before", number, []),
+        ],
+        [
+            numbers("goes.on", TensorProto.BOOL, []),
+            numbers("after", number, []),
+            numbers("seen", number, []),
+        ],
+    )
+    loop = helper.make_node("Loop", ["limit", "yes", "none"], ["last", "found"], body=body)
+    known = {
+        "yes": helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+        "none": helper.make_tensor("none", number, [], [0]),
+        "one": helper.make_tensor("one", number, [], [1]),
+        **tensors,
+    }
+    made = helper.make_graph(
+        [loop],
+        "g",
+        [numbers("limit", number, [])],
+        [numbers("found", number, ["t"])],
+        list(known.values()),
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+def test_a_loop_takes_as_many_steps_as_it_is_told() -> None:
+    opened = session.open_graph(counting().SerializeToString(), "a.onnx", threads=1)
+    (found,) = opened.run(None, {"limit": np.array(3)})
+    assert found.tolist() == [1, 2, 3]
+
+
+def test_operators_inside_a_loop_are_looked_at_like_all_others() -> None:
+    with pytest.raises(BundleError, match=r"the operator 'Pow'"):
+        session.open_graph(counting("Pow").SerializeToString(), "a.onnx")
+
+
+def test_a_loop_that_counts_by_itself_is_refused() -> None:
+    made = counting(limit=helper.make_tensor("limit", TensorProto.INT64, [], [1 << 40]))
+    with pytest.raises(BundleError, match=r"a\.onnx loops as often as it says itself"):
+        session.open_graph(made.SerializeToString(), "a.onnx")
+    shared = onnx.ModelProto()
+    shared.graph.initializer.extend(made.graph.initializer[-1:])
+    with pytest.raises(BundleError, match="loops as often as it says itself"):
+        session.open_graph(
+            counting().SerializeToString(), "a.onnx", shared=shared.SerializeToString()
+        )
+    for count in ("", "none", "last"):
+        made = counting()
+        made.graph.node[0].input[0] = count
+        with pytest.raises(BundleError, match="loops as often as it says itself"):
+            session.open_graph(made.SerializeToString(), "a.onnx")
 
 
 def of_shared_weights() -> bytes:

@@ -2,7 +2,9 @@
 
 A strict reader of the protobuf wire format (https://protobuf.dev/programming-guides/encoding/)
 for the part of onnx.proto3 that an exporter of ours writes: a field that is not in the tables
-below is refused, and with it external data, functions, training graphs, subgraphs and metadata.
+below is refused, and with it external data, functions, training graphs and metadata. Of graphs
+inside nodes only the body of a Loop is read, by the same rules, that holds no further one and takes
+no more steps than whoever runs the graph says: its count is an input without a value of its own.
 Every byte is looked at once; nesting is bounded by the tables. The number of nodes is capped, and
 so are the sizes that a graph can state by themselves: those of a Resize, and every list of whole
 numbers in an attribute (pads, strides, kernels). What the nodes make of them together is not.
@@ -55,9 +57,14 @@ _GRAPH = {
     2: _Field("name", _Kind.BYTES),
     5: _Field("initializer", "tensor", repeated=True),
     10: _Field("doc_string", _Kind.BYTES),
-    11: _Field("input", _Kind.BYTES, repeated=True),
+    11: _Field("input", "value", repeated=True),
     12: _Field("output", _Kind.BYTES, repeated=True),
     13: _Field("value_info", _Kind.BYTES, repeated=True),
+}
+_VALUE = {
+    1: _Field("name", _Kind.BYTES),
+    2: _Field("type", _Kind.BYTES),
+    3: _Field("doc_string", _Kind.BYTES),
 }
 _NODE = {
     1: _Field("input", _Kind.BYTES, repeated=True),
@@ -80,6 +87,12 @@ _ATTRIBUTE = {
     13: _Field("doc_string", _Kind.BYTES),
     20: _Field("type", _Kind.NUMBER),
 }
+# A node of a graph may hold one graph, the nodes of which hold none. It has no weights of its own.
+_BODY = {number: _GRAPH[number] for number in (2, 10, 11, 12, 13)}
+_BODY |= {1: _Field("node", "node of a body", repeated=True)}
+_NODE_OF_A_BODY = _NODE | {5: _Field("attribute", "attribute of a body", repeated=True)}
+_ATTRIBUTE_OF_A_BODY = dict(_ATTRIBUTE)
+_ATTRIBUTE |= {6: _Field("g", "body")}
 _TENSOR = {
     1: _Field("dims", _Kind.NUMBERS, repeated=True),
     2: _Field("data_type", _Kind.NUMBER),
@@ -99,8 +112,12 @@ _TABLES = {
     "model": _MODEL,
     "opset": _OPSET,
     "graph": _GRAPH,
+    "value": _VALUE,
     "node": _NODE,
     "attribute": _ATTRIBUTE,
+    "body": _BODY,
+    "node of a body": _NODE_OF_A_BODY,
+    "attribute of a body": _ATTRIBUTE_OF_A_BODY,
     "tensor": _TENSOR,
 }
 # Refused like every field that stands in no table; named here for the sake of the message.
@@ -109,11 +126,13 @@ _REFUSED = {
     ("model", 20): "a training graph",
     ("model", 25): "functions",
     ("graph", 15): "sparse weights",
-    ("attribute", 6): "a graph inside a node",
     ("attribute", 11): "graphs inside a node",
+    ("attribute of a body", 6): "a graph inside a graph inside a node",
+    ("attribute of a body", 11): "graphs inside a graph inside a node",
     ("tensor", 13): "external data: weights in another file",
     ("tensor", 14): "external data: weights in another file",
 }
+_NODES = ("node", "node of a body")
 _VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
@@ -145,6 +164,8 @@ class _Reader:
         self.seen_graph = False
         self._nodes = 0
         self._resizes: list[list[bytes]] = []  # the inputs of each
+        self._loops: list[list[bytes]] = []
+        self._inputs: set[bytes] = set()  # of the graph
         self.sides = dict(sides or {})  # by initializer; [] for one that is no size
 
     def message(self, table: str, at: int, end: int) -> dict[str, int | str | bytes]:
@@ -167,19 +188,28 @@ class _Reader:
                 inside = self.message(field.kind, start, stop)
                 if field.name == "initializer":
                     self._note_sides(inside)
+                elif (table, field.name) == ("graph", "input"):
+                    self._inputs.add(_name(inside))
+                elif field.name == "attribute" and "g" in inside:
+                    singles["g"] = ""
             elif field.name in ("op_type", "domain"):
                 singles[field.name] = self._word(start, stop)
             elif field.name == "ints":
                 self._check_numbers(wire, value, start, stop)
-            elif (table, field.name) == ("tensor", "name"):
+            elif table in ("tensor", "value") and field.name == "name":
                 singles["name"] = self._data[start:stop]
             elif field.name == "raw_data":  # no more of it than shows that it is no size
                 singles["raw_data"] = self._data[start : min(stop, start + 8 * _MOST_SIDES + 1)]
-            elif (table, field.name) == ("node", "input"):
+            elif table in _NODES and field.name == "input":
                 inputs.append(self._data[start:stop])
             else:
                 singles[field.name] = value
-        if table == "node":
+        self._note(table, singles, inputs)
+        return singles
+
+    def _note(self, table: str, singles: dict[str, int | str | bytes], inputs: list[bytes]) -> None:
+        """What a whole message says, once it was walked."""
+        if table in _NODES:
             pair = (str(singles.get("domain", "")), str(singles.get("op_type", "")))
             self.operators.add(pair)
             self._nodes += 1
@@ -187,18 +217,25 @@ class _Reader:
                 raise BundleError(f"{self._name} has more than {_MOST_NODES:,} nodes: too many")
             if pair[1] == "Resize":
                 self._resizes.append(inputs)
+            if pair[1] == "Loop":
+                self._loops.append(inputs)
+            elif "g" in singles:
+                raise BundleError(
+                    f"{self._name} has a graph inside a node, which shoestring never writes but "
+                    "for the body of a Loop"
+                )
         elif table == "opset":
             self.opsets[str(singles.get("domain", ""))] = int(singles.get("version", 0))
         elif table == "graph":
             self.seen_graph = True
             for names in self._resizes:  # initializers may stand behind the nodes
                 self._check_resize(names)
-        return singles
+            for names in self._loops:
+                self._check_loop(names)
 
     def _note_sides(self, tensor: dict[str, int | str | bytes]) -> None:
-        name, raw = tensor.get("name", b""), tensor.get("raw_data", b"")
-        assert isinstance(name, bytes)  # so kept by `message`
-        assert isinstance(raw, bytes)
+        name, raw = _name(tensor), tensor.get("raw_data", b"")
+        assert isinstance(raw, bytes)  # so kept by `message`
         if name in self.sides:
             raise BundleError(f"{self._name} has two initializers of one name")
         plain = tensor.get("data_type") == _INT64 and "int64_data" not in tensor
@@ -215,6 +252,15 @@ class _Reader:
         if not all(0 < side <= LARGEST_SIDE for side in sides):
             raise BundleError(
                 f"{self._name} resizes to {sides}; a side is 1 to {LARGEST_SIDE} pixels"
+            )
+
+    def _check_loop(self, inputs: list[bytes]) -> None:
+        """An input that has a value of its own, or none, would be a count that nobody gave."""
+        count = inputs[0] if inputs else b""
+        if count not in self._inputs or count in self.sides:
+            raise BundleError(
+                f"{self._name} loops as often as it says itself; how often is an input of a graph "
+                "of ours"
             )
 
     def _check_numbers(self, wire: int, value: int, start: int, stop: int) -> None:
@@ -284,3 +330,10 @@ class _Reader:
 
     def _damaged(self, at: int) -> BundleError:
         return BundleError(f"{self._name} is not an ONNX model: it is damaged at byte {at}")
+
+
+def _name(message: dict[str, int | str | bytes]) -> bytes:
+    """Of a tensor or a value."""
+    name = message.get("name", b"")
+    assert isinstance(name, bytes)  # so kept by `message`
+    return name

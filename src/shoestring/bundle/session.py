@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 CAP_BYTES = 1 << 30  # of all files of a bundle together
 
-# What our exporters write, and nothing else. None of these reads a file or loops (If, Loop and Scan
-# carry graphs of their own, and the reader refuses those), so a graph ends: the recurrent operators
-# take as many steps as their input is long. Its memory is not bounded by that: MatMul, Gather and
-# broadcasting make large tensors of small ones, and a row of padding Conv grows a picture.
-# onnx_reader caps single sizes, not what they come to. An operator stays on the list for ever: old
-# bundles load for ever.
+# What our exporters write, and nothing else. None of these reads a file, and a graph ends: the
+# recurrent operators take as many steps as their input is long, a Loop at most as many as whoever
+# runs it says, and the reader refuses other graphs inside nodes. Its memory is not bounded by that:
+# MatMul, Gather and broadcasting make large tensors of small ones, a row of padding Conv grows a
+# picture, and a state may double at each step of a Loop. onnx_reader caps single sizes, not what
+# they come to. An operator stays on the list for ever: old bundles load for ever.
 OPERATORS = frozenset(
     """
     Add ArgMax AveragePool Cast Clip Concat Conv ConvInteger DequantizeLinear Div
     DynamicQuantizeLinear Equal Erf Flatten Gather GatherElements GatherND Gemm GlobalAveragePool
-    HardSwish Identity LSTM LayerNormalization LeakyRelu Log MatMul MaxPool Min Mod Mul QLinearConv
-    QuantizeLinear ReduceMax ReduceMean Relu Reshape Resize Shape Sigmoid Softmax Split Squeeze Tanh
-    TopK Transpose Unsqueeze Where
+    HardSwish Identity LSTM LayerNormalization LeakyRelu Log Loop MatMul MaxPool Min Mod Mul
+    QLinearConv QuantizeLinear ReduceMax ReduceMean Relu Reshape Resize Shape Sigmoid Softmax Split
+    Squeeze Tanh TopK Transpose Unsqueeze Where
     """.split()
 )
 # Operators of the runtime's own that are let in one by one: products of integers.

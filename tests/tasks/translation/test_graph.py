@@ -66,6 +66,23 @@ def test_a_search_finds_the_same_in_both(name: str, beam: int) -> None:
     assert [one.pieces for (one, *_) in unscored] == [one.pieces for (one, *_) in ours]
 
 
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_a_sentence_in_one_call_is_what_its_steps_say(name: str, int8: bool) -> None:
+    """Two rows of one sentence go step by step, and have the same range in int8 as one."""
+    _, model = a_network(name)
+    shipped, ended_ones = steps(model, int8), 0
+    options = SearchOptions(beam=1, longest=(1.0, 9.0))
+    for source in ended(some((1, 4, 9, 2, 5, 14), PIECES, seed=2)):
+        ((whole,),) = search(shipped, [source], options, scores=False)
+        for stepped in search(shipped, [source, source], options, scores=False):
+            assert [one.pieces for one in stepped] == [whole.pieces]
+            assert stepped[0].ended == whole.ended
+        ended_ones += whole.ended
+        assert len(whole.pieces) + whole.ended <= len(source) + 9
+    assert ended_ones < 6  # the limit is met as well
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_padding_changes_nothing(name: str) -> None:
     _, model = a_network(name)
@@ -138,13 +155,15 @@ def test_the_files_are_valid_name_no_path_and_hold_nothing_twice(name: str, int8
         joined = onnx.load_from_string(data + files[graph.WEIGHTS])
         assert not onnx.load_from_string(data).graph.initializer
         assert not any(t.external_data for t in joined.graph.initializer)
-        for node in joined.graph.node:
+        bodies = [a.g for node in joined.graph.node for a in node.attribute if a.HasField("g")]
+        nodes = [node for one in (joined.graph, *bodies) for node in one.node]
+        for node in nodes:
             own = not node.domain
             assert node.op_type in (OPERATORS if own else RUNTIME_OPERATORS)
-        read = {name for node in joined.graph.node for name in node.input}
+        read = {name for node in nodes for name in node.input}
         used |= read
-        outputs = {output.name for output in joined.graph.output}
-        for node in joined.graph.node:
+        outputs = {output.name for one in (joined.graph, *bodies) for output in one.output}
+        for node in nodes:
             assert (read | outputs).intersection(node.output)
         if not int8:  # the checker knows ONNX's own operators alone
             onnx.checker.check_model(joined, full_check=True)

@@ -33,6 +33,9 @@ class Chain:
         self.steps = 0
         self.rows: list[int] = []
 
+    def whole(self, source: Ids, limit: int) -> list[int] | None:
+        return None
+
     def start(
         self, sources: Sequence[Ids], candidates: int, scores: bool, attention: bool
     ) -> tuple[Any, int]:

@@ -34,7 +34,7 @@ RECIPE: dict[str, Any] = {
     "batch_size": 128,  # target pieces
 }
 BUNDLE = {"encoder.onnx", "decoder.onnx", "greedy.onnx", "forced.onnx", "weights.bin"}
-BUNDLE |= {"tokenizer.model"}
+BUNDLE |= {"whole.onnx", "tokenizer.model"}
 WORDS = {
     "one": "eins", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf",
     "red": "rot", "blue": "blau", "old": "alt", "new": "neu", "small": "klein",

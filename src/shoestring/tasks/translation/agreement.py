@@ -119,6 +119,9 @@ class NetworkSteps:
         self._network = network
         self.pieces = int(network.output.out_features)
 
+    def whole(self, source: Ids, limit: int) -> list[int] | None:
+        return None
+
     def start(
         self, sources: Sequence[Ids], candidates: int, scores: bool, attention: bool
     ) -> tuple[Any, int]:

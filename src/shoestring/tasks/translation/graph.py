@@ -12,7 +12,7 @@ so that hypotheses of a sentence share its memory without a copy of it. All deco
 `next.*` states. Beside these `decoder.onnx` gives the `candidates` best log-probabilities `values`
 (R, K), their pieces `top` (R, K), and `attention` (R, S); `greedy.onnx` the best piece `best`
 (R, 1); `forced.onnx` all `logits` (R, V). They are apart because the runtime computes whatever
-stands in a graph, wanted or not; a graph is 3 KB.
+stands in a graph, wanted or not; a graph is 3 KB. `whole.onnx` is told of in `graph_whole`.
 
 `weights.bin` holds the initializers of all, as a ModelProto with nothing else in it: protobuf
 merges messages whose bytes are joined, so a tied matrix stands once and no graph names a file. In
@@ -34,7 +34,15 @@ from numpy.typing import NDArray
 from shoestring.core.errors import MissingExtra, RunError
 from shoestring.core.run import Run
 from shoestring.tasks.translation.quantize import integers, per_column
-from shoestring.tasks.translation.steps import DECODER, ENCODER, FORCED, GREEDY, ROUNDED, TABLE
+from shoestring.tasks.translation.steps import (
+    DECODER,
+    ENCODER,
+    FORCED,
+    GREEDY,
+    ROUNDED,
+    TABLE,
+    WHOLE,
+)
 
 if TYPE_CHECKING:
     from shoestring.tasks.translation.model import Translator
@@ -43,7 +51,8 @@ WEIGHTS = "weights.bin"
 TOKENIZER = "tokenizer.model"
 OPSET = 19
 IR_VERSION = 9  # the oldest that carries opset 19: older runtimes can read it
-FLOAT, UINT8, INT8, INT32, INT64, FLOAT16 = 1, 2, 3, 6, 7, 10  # as ONNX numbers them
+# As ONNX numbers them.
+FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16 = 1, 2, 3, 6, 7, 9, 10
 RUNTIME_DOMAIN = "com.microsoft"
 _BLOCKS = (32, 40, 25, 50, 20, 64, 16)  # pieces, of which the best ones are found first
 MASKED = -1e9  # of attention scores at padding
@@ -70,7 +79,7 @@ def tokenizer_of(run: Run) -> bytes:
 
 def graphs(model: Translator, int8: bool) -> dict[str, bytes]:
     """The graphs and weights.bin."""
-    from shoestring.tasks.translation import graph_lstm, graph_transformer
+    from shoestring.tasks.translation import graph_lstm, graph_transformer, graph_whole
     from shoestring.tasks.translation.lstm import LstmTranslator
 
     weights = Weights()
@@ -81,6 +90,7 @@ def graphs(model: Translator, int8: bool) -> dict[str, bytes]:
         found[name] = Writer(weights, int8)
         logits, attention = writes.decoder(model, found[name])
         found[name].answer(name, logits, attention, model.output.out_features)
+    found[WHOLE] = graph_whole.write(model, writes, weights, int8)
     if int8:
         found[TABLE] = target = Writer(weights, int8)
         target.table(floats(model.embedding.weight))
@@ -132,6 +142,12 @@ class Writer:
         self._outputs: list[Any] = []
         self._names = (f"v{number}" for number in count())
         self._foreign = False
+        self._read_inside: set[str] = set()  # by graphs inside nodes
+
+    @property
+    def inputs(self) -> list[str]:
+        """Their names."""
+        return [known.name for known in self._inputs]
 
     def input(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, kind, list(shape)))
@@ -153,11 +169,23 @@ class Writer:
             outputs if isinstance(outputs, list) else [next(self._names) for _ in range(outputs)]
         )
         self._foreign |= options.get("domain") == RUNTIME_DOMAIN
+        if "body" in options:
+            inside = options["body"].node
+            self._read_inside.update(*(node.input for node in inside))
+            self._foreign |= any(node.domain == RUNTIME_DOMAIN for node in inside)
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, names, **options))
         return names
 
     def constant(self, values: Array) -> str:
         return self.weights.name(values)
+
+    def rows(self, value: str, places: str) -> str:
+        """Of a value of rows, those at the places."""
+        return self.node("Gather", value, places)
+
+    def gridded(self, value: str, grid: str) -> str:
+        """Of a value of rows, (A, W) of them: those of each sentence."""
+        return self.node("Gather", value, grid)
 
     def number(self, value: float) -> str:
         return self.constant(np.array(value, np.float32))
@@ -293,14 +321,20 @@ class Writer:
                     return
         raise AssertionError(value)
 
-    def to_bytes(self) -> bytes:
-        helper = self._onnx.helper
-        read, nodes = {output.name for output in self._outputs}, []
+    def to_graph(self, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+        """The nodes as an onnx GraphProto that reads and gives these, in this order."""
+        read, nodes = {*outputs, *self._read_inside}, []
         for node in reversed(self._nodes):  # what nobody reads would be computed all the same
             if read.intersection(node.output):
                 read.update(node.input)
                 nodes.append(node)
-        graph = helper.make_graph(nodes[::-1], "g", self._inputs, self._outputs)
+        taken, given = ({v.name: v for v in known} for known in (self._inputs, self._outputs))
+        ends = [taken[name] for name in inputs], [given[name] for name in outputs]
+        return self._onnx.helper.make_graph(nodes[::-1], "g", *ends)
+
+    def to_bytes(self) -> bytes:
+        helper = self._onnx.helper
+        graph = self.to_graph(self.inputs, [known.name for known in self._outputs])
         opsets = [helper.make_opsetid("", OPSET)]
         if self._foreign:
             opsets.append(helper.make_opsetid(RUNTIME_DOMAIN, 1))

@@ -168,7 +168,7 @@ def decoder(model: LstmTranslator, graph: Writer) -> tuple[str, str]:
     kinds = {"hidden": UINT8 if graph.int8 else FLOAT, "cells": FLOAT}
     for name, kind in kinds.items():
         state = graph.input(f"state.{name}", kind, ["p", sum(units)])
-        state = graph.node("Gather", state, parents)
+        state = graph.rows(state, parents)
         before.append([state] if len(units) == 1 else _parts(graph, state, units))
     value = context = attention = ""
     after: dict[str, list[str]] = {"hidden": [], "cells": []}
@@ -303,16 +303,16 @@ def _attention(
         keys = graph.input("memory.keys", FLOAT, ["a", 1, "s", units])
         weight, bias = floats(attention.query.weight), floats(attention.query.bias)
         query = _product(graph, rounded_RH, weight, bias)
-        query = graph.node("Unsqueeze", graph.node("Gather", query, grid), graph.whole(2))
+        query = graph.node("Unsqueeze", graph.gridded(query, grid), graph.whole(2))
         mixed = graph.node("Tanh", graph.node("Add", query, keys))  # (A, W, S, H)
         scores = graph.node("MatMul", mixed, graph.constant(floats(attention.score.weight).T))
         scores = graph.node("Squeeze", scores, graph.whole(3))
     elif heads == 1:
         keys = graph.input("memory.keys", FLOAT, ["a", units, "s"])
-        scores = graph.node("MatMul", graph.node("Gather", query_RH, grid), keys)
+        scores = graph.node("MatMul", graph.gridded(query_RH, grid), keys)
     else:
         keys = graph.input("memory.keys", FLOAT, ["a", heads, units // heads, "s"])
-        query = graph.node("Gather", query_RH, grid)
+        query = graph.gridded(query_RH, grid)
         query = graph.node("Reshape", query, graph.whole(0, 0, heads, -1))
         query = graph.node("Transpose", query, perm=[0, 2, 1, 3])
         scores = graph.node("MatMul", query, keys)  # (A, heads, W, S)
@@ -330,4 +330,4 @@ def _attention(
     # A last axis of the memory's length, whatever it is.
     size = graph.node("Concat", graph.whole(-1), graph.node("Shape", mask, start=-1), axis=0)
     seen = graph.node("Reshape", seen, size)
-    return graph.node("Gather", context, slots), graph.node("Gather", seen, slots)
+    return graph.rows(context, slots), graph.rows(seen, slots)

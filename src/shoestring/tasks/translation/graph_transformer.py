@@ -93,7 +93,7 @@ def decoder(model: TransformerTranslator, graph: Writer) -> tuple[str, str]:
     seen = graph.node("ReduceMean", weights, graph.whole(1), keepdims=0)  # (A, W, S)
     # A last axis of the memory's length, whatever it is.
     length = graph.node("Concat", graph.whole(-1), graph.node("Shape", mask, start=-1), axis=0)
-    attention = graph.node("Gather", graph.node("Reshape", seen, length), slots)
+    attention = graph.rows(graph.node("Reshape", seen, length), slots)
     output = floats(model.output.weight)
     value = _last(graph, model.decoder_norm, value)
     return graph.output_logits(value, output, floats(model.output.bias), None), attention
@@ -121,7 +121,7 @@ def _self_attention(
     query = graph.node("Mul", query, graph.number(size**-0.5))
     for name, one in zip(("keys", "values"), keys_and_values, strict=True):
         before = graph.input(f"state.{name}_{number}", FLOAT, ["p", heads, "t", size])
-        before = graph.node("Gather", before, parents)
+        before = graph.rows(before, parents)
         after = graph.node("Concat", before, one, axis=2, output=f"next.{name}_{number}")
         graph.output(after, FLOAT, ["r", heads, "u", size])
         states.append(after)
@@ -145,7 +145,7 @@ def _cross_attention(
     heads, size = layer.cross.heads, model.size
     grid, slots, mask = places
     query = _dense(graph, layer.cross.query, _read(graph, layer.cross_norm, value_RH))
-    query = graph.node("Reshape", graph.node("Gather", query, grid), graph.whole(0, 0, heads, -1))
+    query = graph.node("Reshape", graph.gridded(query, grid), graph.whole(0, 0, heads, -1))
     query = graph.node("Transpose", query, perm=[0, 2, 1, 3])  # (A, X, W, Z)
     keys = graph.input(f"memory.keys_{number}", FLOAT, ["a", heads, size, "s"])
     values = graph.input(f"memory.values_{number}", FLOAT, ["a", heads, "s", size])
@@ -153,7 +153,7 @@ def _cross_attention(
     weights = graph.node("Softmax", scores, axis=-1)
     mixed = graph.node("Transpose", graph.node("MatMul", weights, values), perm=[0, 2, 1, 3])
     mixed = graph.node("Reshape", mixed, graph.whole(-1, heads * size))
-    mixed = _dense(graph, layer.cross.out, graph.node("Gather", mixed, slots))
+    mixed = _dense(graph, layer.cross.out, graph.rows(mixed, slots))
     return _summed(graph, layer.cross_norm, value_RH, mixed), weights
 
 

@@ -37,6 +37,10 @@ class Steps(Protocol):
 
     pieces: int  # how many there are to choose from
 
+    def whole(self, source: Ids, limit: int) -> list[int] | None:
+        """What greedy search of one sentence finds, its end last where it comes to it within
+        `limit` pieces; None where it has to be searched for step by step."""
+
     def start(
         self, sources: Sequence[Ids], candidates: int, scores: bool, attention: bool
     ) -> tuple[Any, int]:
@@ -108,11 +112,17 @@ def search(
         return []
     lengths_A = np.array([len(source) for source in sources], np.int64)
     limits_A = options.limits(lengths_A)
-    if options.beam == 1 and not options.no_repeat:
-        trail, ended = _greedy(steps, sources, limits_A, options, scores, attention)
+    greedy = options.beam == 1 and not options.no_repeat
+    if greedy and len(sources) == 1 and not scores and not attention:
+        found = steps.whole(sources[0], int(limits_A[0]))
+        if found is not None:
+            ended = found[-1:] == [EOS]
+            return [[Hypothesis(found[:-1] if ended else found, np.nan, np.nan, ended)]]
+    if greedy:
+        trail, ends = _greedy(steps, sources, limits_A, options, scores, attention)
     else:
-        trail, ended = _beam(steps, sources, limits_A, options, nbest, attention)
-    return traced(trail, ended, lengths_A, nbest, attention)
+        trail, ends = _beam(steps, sources, limits_A, options, nbest, attention)
+    return traced(trail, ends, lengths_A, nbest, attention)
 
 
 def length_norm(length: Any, alpha: float) -> Any:

@@ -1,4 +1,4 @@
-"""steps: the step function of a search, over the two graphs of a bundle.
+"""steps: the step function of a search, over the graphs of a bundle.
 
 States and memory stay in values of the runtime; what numpy sees of a step is the few best pieces.
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 GREEDY, FORCED = "greedy.onnx", "forced.onnx"  # the decoder with less to answer, and with more
+WHOLE = "whole.onnx"  # the encoder and greedy search in one; older bundles have none
+TARGET = "target."  # before what of its inputs the decoder reads, as the encoder has its own
 TABLE = "table.onnx"  # run once; "target.table.onnx" as well where target pieces have their own
 ROUNDED = "int8"  # the doc_string of graphs whose weights are
 _ANSWERS = {DECODER: ["values", "top", "attention"], GREEDY: ["best"], FORCED: ["logits"]}
+_POSITIONS = ("positions", f"{TARGET}positions")
 _NOTHING: Floats = np.zeros((0, 0), np.float32)
 
 
@@ -92,6 +95,13 @@ class GraphSteps:
             if name == TABLE:
                 self._source_tables = found
         self._target_tables = found
+        self._whole: Whole | None = None
+        if WHOLE in files:
+            target = {f"{TARGET}{name}": made for name, made in self._target_tables.items()}
+            self._whole = Whole(files[WHOLE], self._source_tables | target)
+
+    def whole(self, source: Ids, limit: int) -> list[int] | None:
+        return None if self._whole is None else self._whole.found(source, limit)
 
     def start(
         self, sources: Sequence[Ids], candidates: int, scores: bool, attention: bool
@@ -149,6 +159,38 @@ class GraphSteps:
         rows = dict(zip(self._states, outputs, strict=False))
         after = State(memory, rows, candidates, plain, step + 1, sentences, grid_AW, slots_R)
         return outputs[len(rows) :], after
+
+
+class Whole:
+    """Greedy search of one sentence in one call."""
+
+    def __init__(self, session: Session, tables: Mapping[str, Any]) -> None:
+        self._session = session
+        shapes = {i.name: i.shape for i in session.get_inputs()}
+        self._tables = {name: tables[name] for name in shapes if name in tables}
+        self._units: dict[str, int] = {
+            name: shapes[name][-1] for name in _POSITIONS if name in shapes
+        }
+        lacking = set(shapes) - {*self._tables, *self._units, "pieces", "lengths", "limit"}
+        known = "found" in [o.name for o in session.get_outputs()]
+        if lacking or not known or not all(isinstance(n, int) for n in self._units.values()):
+            what = min(lacking, default="found or positions")
+            raise BundleError(f"{ENCODER} and {WHOLE} do not fit: {what} is missing")
+
+    def found(self, source: Ids, limit: int) -> list[int]:
+        """The pieces, the end last where it came to it within so many."""
+        feeds: dict[str, Any] = {
+            **self._tables,
+            "pieces": source[None],
+            "lengths": np.array([len(source)], np.int32),
+            "limit": np.array(limit, np.int64),
+        }
+        for name, count in zip(_POSITIONS, (len(source), limit), strict=True):
+            if name in self._units:
+                feeds[name] = positions(0, count, self._units[name])
+        (found_T11,) = self._session.run(["found"], feeds)
+        pieces: list[int] = found_T11.ravel().tolist()
+        return pieces
 
 
 def _made(session: Session) -> dict[str, Any]:
