@@ -104,7 +104,10 @@ def _tiny(
     for seed in range(given.seeds):
         for network in given.tiny or TINY:
             home = folder / f"{network.replace(':', '-').replace('=', '-')}-{seed}"
-            training = Training("mnist", network, seed, {"epochs": given.tiny_epochs})
+            recipe = {"techniques": ["augment:shift=0.036"]}
+            training = Training(
+                "mnist", network, seed, {"epochs": given.tiny_epochs}, recipe=recipe
+            )
             whole = first(training, home / "whole", given)
             asked = then(given.quantize, whole, home / "quantized", given)
             bytes_alone = then("quantize:want=size", whole, home / "bytes", given)
