@@ -22,7 +22,7 @@ from shoestring.core.run import Run
 from shoestring.engine import evidence, store
 
 QUICK_STEPS = 3
-BATCH, ROUNDS = 64, 15
+BATCH, ROUNDS = 64, 9
 
 
 @dataclass(frozen=True)

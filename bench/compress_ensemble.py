@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--keep", type=Path, help="a folder for the runs; None: they are removed")
     given = parser.parse_args()
-    figures = Figures("compress_ensemble", given)
+    figures = Figures("compress_ensemble", given, given.only)
     rows: list[list[str]] = []
     summary: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as temporary:
