@@ -80,10 +80,12 @@ def spread(numbers: Sequence[float]) -> Spread:
 
 class Figures:
     """The measurements of one script: each printed as a JSON line when it is made, all of them
-    written to results/NAME.json at the end."""
+    written to results/NAME.json at the end, or to NAME_PART.json where a part was asked for."""
 
-    def __init__(self, name: str, given: argparse.Namespace) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, given: argparse.Namespace, parts: Sequence[str] | None = None
+    ) -> None:
+        self.name, self._parts = name, tuple(parts or ())
         self.folder = RESULTS / "quick" if given.quick else RESULTS
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lines: list[Mapping[str, Any]] = []
@@ -116,7 +118,7 @@ class Figures:
             "table": {"head": list(head), "rows": [list(row) for row in rows]},
             "lines": self._lines,
         }
-        path = self.folder / f"{self.name}.json"
+        path = self.folder / f"{'_'.join([self.name, *self._parts])}.json"
         path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         print(f"written to {path.relative_to(HERE.parent)}")
         return path

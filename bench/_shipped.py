@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Outcomes = Mapping[str, np.ndarray[Any, Any]]
 
 GRADE_SECONDS = 3600.0
-CALLS = 15  # of a bundle in a round, of which the median counts
-WARM_CALLS = 5
+CALLS = 7  # of a bundle in a round, of which the median counts
+WARM_CALLS = 3
 
 
 def answers(run: Run) -> Outcomes:

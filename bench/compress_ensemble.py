@@ -62,6 +62,7 @@ class Case:
     vote: str
     distill: Any  # the technique that makes one network of it; None: none does
     student_budget: str
+    epochs: float | None = None  # of members and students, instead of their budgets
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ def main() -> None:
     parser.add_argument("--student-budget", default="40m", help="of the one network on MNIST")
     parser.add_argument("--translator-budget", default="10m", help="of each translator")
     parser.add_argument("--picture-budget", default="1m", help="of each member on a fold")
+    parser.add_argument(
+        "--picture-epochs", type=float, help="of members and students on a fold, not a budget"
+    )
+    parser.add_argument("--picture-size", type=int, help="side in pixels, on sign-digits")
     parser.add_argument("--per-class", type=int, default=20, help="pictures, on sign-digits")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--member", action="append", metavar="NETWORK", help="on MNIST")
@@ -93,7 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--keep", type=Path, help="a folder for the runs; None: they are removed")
     given = parser.parse_args()
-    figures = Figures("compress_ensemble", given)
+    figures = Figures("compress_ensemble", given, given.only)
     rows: list[list[str]] = []
     summary: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as temporary:
@@ -124,17 +129,22 @@ def _cases(name: str, given: argparse.Namespace) -> list[Case]:
         same = (None,) * count
         return [Case(name, name, same, (), options, budget, vote, distill, budget)]
     folds = 2 if given.quick else given.folds
+    few: dict[str, Any] = {"group_by": "groups.csv", "per_class": given.per_class}
+    few |= {"size": given.picture_size} if given.picture_size is not None else {}
+    if given.picture_epochs is not None:
+        distill = distill and replace(distill, epochs=given.picture_epochs)
     return [
         Case(
             f"{name} fold {fold}",
             str(data_folder(name)),
             (None,) * count,
             (),
-            {"fold": f"{fold}/{folds}", "group_by": "groups.csv", "per_class": given.per_class},
+            {"fold": f"{fold}/{folds}", **few},
             given.picture_budget,
             vote,
             distill,
             given.picture_budget,
+            given.picture_epochs,
         )
         for fold in range(folds)
     ]
@@ -156,7 +166,8 @@ def _answers(case: Case, folder: Path, given: argparse.Namespace, figures: Figur
     figures.line("ensemble", {"data": case.name, **_shown(together), **known})
     student = None
     if case.distill is not None:
-        budget = QUICK_BUDGET if given.quick else case.student_budget
+        budget = None if case.epochs is not None else case.student_budget
+        budget = QUICK_BUDGET if given.quick else budget
         student = shoestring.apply(case.distill, together.path, budget=budget, out=home / "student")
         figures.line("student", {"data": case.name, **_shown(student)})
     return Answers(
@@ -183,7 +194,8 @@ def _member(
     }
     job |= {"network": network} if network is not None else {}
     job |= {"threads": given.threads} if given.threads is not None else {}
-    job |= {"steps": QUICK_STEPS} if given.quick else {"budget": case.budget}
+    length = {"budget": case.budget} if case.epochs is None else {"epochs": case.epochs}
+    job |= {"steps": QUICK_STEPS} if given.quick else length
     fitted(job)
     return store.read(out)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from shoestring import plugins
 from shoestring.autopilot.train import train
 from shoestring.core.errors import UserError
 from shoestring.core.run import Run
+from shoestring.engine import store
 from shoestring.engine.student import TRAINED_BY, student
 from tests import tiny
 
@@ -64,3 +67,14 @@ def test_runs_that_cannot_learn_from_it_are_refused(run: Run, folder: Path) -> N
         student(run, str(other.path), False, None, None)
     with pytest.raises(UserError, match="there is no network 'nothing'"):
         student(run, "nothing", False, None, None)
+
+
+def test_a_student_s_other_labels_are_told_as_the_student_s(run: Run, folder: Path) -> None:
+    labels = [*run.facts["labels"][:-1], "more"]
+    other = replace(run, path=folder / "labels", facts={**run.facts, "labels": labels})
+    shutil.copytree(run.path, other.path)
+    store.write_finished(other)
+    with pytest.raises(
+        UserError, match=rf"the teacher does not know 'more' .*the data {len(labels)}"
+    ):
+        student(run, str(other.path), False, None, None)

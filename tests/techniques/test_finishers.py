@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import shoestring
 from shoestring import plugins
 from shoestring.autopilot import finish
 from shoestring.autopilot.train import train
 from shoestring.bundle.verify import verify
 from shoestring.core.errors import UserError
 from shoestring.core.run import Run
-from shoestring.engine import seal, store
+from shoestring.engine import derive, export, seal, store
 from shoestring.report.sheet import receipt
 from tests import tiny
 
@@ -119,6 +120,32 @@ def test_the_network_is_rebuilt_from_its_architecture_alone(
     model = seal.load_model(store.read(run.path))
     tensors, _ = store.load_tensors(run.path / store.WEIGHTS)
     assert set(model.state_dict()) == set(tensors)
+
+
+def test_a_lineage_of_five_steps_exports_verifies_and_evaluates(
+    parents: list[Run], tmp_path: Path
+) -> None:
+    """Many into one, one into a small one, that thinner, taught once more, in few bits."""
+    short = "epochs=0.2"
+    joined = finish.apply("ensemble", *(run.path for run in parents), out=tmp_path / "1")
+    taught = finish.apply(f"distill:{short}", joined.path, out=tmp_path / "2")
+    pruned = finish.apply(f"prune:{short}", taught.path, out=tmp_path / "3")
+    words = f"distill:student={pruned.path},start=weights,{short}"
+    again = finish.apply(words, joined.path, out=tmp_path / "4")
+    last = finish.apply("quantize:want=size,points=100", again.path, out=tmp_path / "5")
+    for run in (joined, taught, pruned, again, last):
+        with derive.at(derive.Desk()):  # what stands on the disk is enough to export it once more
+            dataset = derive.dataset_of(run)
+            model = seal.load_model(store.read(run.path))
+            export.export_run(run, model, dataset.validation, tmp_path / "again" / run.path.name)
+    out = export.export(last.path, tmp_path / "bundle")
+    assert verify(out)["ok"]
+    scores = shoestring.evaluate(out, last.recipe.source)
+    assert scores.quality is not None and scores.examples > 0
+    text = str(receipt(last.path))
+    assert all(str(run.path.name) in text for run in (joined, pruned, again, *parents))
+    sizes = [run.scores.size_bytes or 0 for run in (pruned, taught, joined) if run.scores]
+    assert sizes == sorted(sizes)
 
 
 def test_the_parents_are_as_they_were(

@@ -59,12 +59,12 @@ class Weighing:
         self.task = plugins.task(run.task)
         self.network = self.task.network(str((run.architecture or {})["kind"]))
         self.deciding = derive.deciding(dataset)
+        self._shown: dict[int, Examples] = {}  # the same each time, so that a task counts once
 
     def calibrated(self, wanted: Plain, count: int) -> Plain:
         """The quantization, measured on so many training examples, evenly spread."""
-        return self.network.calibrated(
-            self.model, self.run, evenly(self.dataset.train, count), wanted
-        )
+        shown = self._shown.setdefault(count, evenly(self.dataset.train, count))
+        return self.network.calibrated(self.model, self.run, shown, wanted)
 
     def made(self, quantization: Plain) -> Candidate:
         """BundleError where this runtime cannot run it."""

@@ -70,7 +70,7 @@ def _of_run(run: Run, other: Run, goes_on: bool) -> Student:
         raise UserError(f"{other.path} is of {other.task} and {run.path} of {run.task}")
     if not other.trained:
         raise UserError(f"{other.path} has no network yet: train it first")
-    unlike = plugins.task(run.task).unlike(other.facts, store.kept(other.path), run)
+    unlike = plugins.task(run.task).unlike(run.facts, store.kept(run.path), other)
     if unlike:
         raise UserError(f"{other.path} cannot learn what {run.path} knows: {unlike}")
     architecture = _one_of(other.architecture or {})

@@ -45,3 +45,13 @@ def test_what_is_no_plain_network_is_refused(options: dict[str, Any], said: str)
 def test_plain_networks_do_not_take_large_pictures() -> None:
     with pytest.raises(UserError, match="up to 40 pixels a side, not 64x64"):
         layers.expand({"kind": "plain"}, {**FACTS, "size": [64, 64]})
+
+
+@pytest.mark.parametrize("side", [8, 12, 16, 28, 32, 64, 96])
+def test_a_tiny_network_fits_any_side_and_ends_at_most_three_wide(side: int) -> None:
+    facts = {**FACTS, "size": [side, side]}
+    rows = layers.expand({"kind": "tiny", "width": 6}, facts)["layers"]
+    before = rows[: next(i for i, row in enumerate(rows) if row["layer"] == "flatten")]
+    units, *sides = layers.shape_after(before, (1, side, side))
+    assert units == 12 and max(sides) <= 3
+    assert rows[0]["stride"] == (2 if side >= 20 else 1)

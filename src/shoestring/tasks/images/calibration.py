@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ BINS = 2048
 _AT_ONCE_BYTES = 1 << 26  # of feature maps of one layer, roughly
 _SHARES = np.linspace(0.3, 1.0, 71)  # of the ends, that mse and entropy try
 _NONE = 1e-12  # a share of values where there are none, for logarithms
+# Of pictures that were counted, the graph and what came of it: methods are compared on the same.
+_COUNTED: WeakKeyDictionary[ImageExamples, tuple[bytes, dict[str, Histogram]]] = WeakKeyDictionary()
 
 
 @dataclass
@@ -66,10 +69,19 @@ def calibrated(
         return {**wanted, LAYERS: {name: [] for name in taps.taps}}
     found = {
         name: range_of(histogram, calibration)
-        for name, histogram in histograms(data, facts, cast("ImageExamples", examples)).items()
+        for name, histogram in _counted(data, facts, cast("ImageExamples", examples)).items()
     }
     layers = {name: [*found[read], *found[given]] for name, (read, given) in taps.taps.items()}
     return {**wanted, CALIBRATION: calibration, LAYERS: layers}
+
+
+def _counted(data: bytes, facts: Plain, pictures: ImageExamples) -> dict[str, Histogram]:
+    """The histograms, once for a graph and the same pictures."""
+    known = _COUNTED.get(pictures)
+    if known is None or known[0] != data:
+        known = data, histograms(data, facts, pictures)
+        _COUNTED[pictures] = known
+    return known[1]
 
 
 def histograms(data: bytes, facts: Plain, pictures: ImageExamples) -> dict[str, Histogram]:

@@ -123,23 +123,24 @@ def _plain(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dic
 
 
 def _tiny(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dict[str, Any]]:
-    """A few thousand weights: 3x3 convolutions without padding, some with a pool, until the map is
-    at most 3 wide, channels growing from `width` to twice as many; dense. For the fewest bytes:
-    each layer more is about 100 bytes of graph, so that depthwise convolutions, which need two for
-    one, do not pay. The pool stands behind the ReLU, so that no sign of a normalisation is left
-    over in the graph.
+    """A few thousand weights: a strided stem; 3x3 convolutions without padding, some with a pool,
+    until the map is at most 3 wide, channels growing from `width` to twice as many; dense. For the
+    fewest bytes: each layer more is about 100 bytes of graph, so that depthwise convolutions, which
+    need two for one, do not pay. A 5x5 stem of stride 2 takes the bytes of a 3x3 one with a pool,
+    and a step of training half the time. The pool stands behind the ReLU, so that no sign of a
+    normalisation is left over in the graph.
     """
     width = int(options.get("width", 8))
     if width < 1:
         raise UserError(f"network tiny takes a width from 1, not {width}")
     growing = iter((width, 3 * width // 2, 2 * width))
-    rows: list[Plain] = []
-    units = width
-    while not rows or min(shape_after(rows, shape)[1:]) > 3:
+    units, strided = next(growing), min(shape[1:]) >= 20
+    rows: list[Plain] = [conv(units, 5, 2) if strided else conv(units), NORM, RELU]
+    while min(shape_after(rows, shape)[1:]) > 3:
         units = next(growing, units)
         rows += [conv(units), NORM, RELU]
         side = min(shape_after(rows, shape)[1:])
-        if side >= 14 or 8 <= side <= 10:
+        if side >= 14 or 8 <= side <= 9:
             rows.append(pool())
     rows += [FLATTEN, dense(classes, 0.5)]
     return rows, {"width": width}
