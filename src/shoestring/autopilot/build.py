@@ -80,7 +80,7 @@ def _built(work: Work, resumed: bool) -> Run:
     try:
         build_record.write(work.home, work.record)
         seal.warmed()
-        with interrupt.listening() as asked:
+        with build_record.beating(work.home, work.clock), interrupt.listening() as asked:
             work.looked()
             run = work.done(asked)
     except (UserError, KeyboardInterrupt) as error:
@@ -144,6 +144,7 @@ def _resumed(
     said = train.seconds_of(budget)
     if said is not None:
         record = replace(record, budget_seconds=said)
-    clock = train.clock_of(budget, record.budget_seconds, record.spent_seconds)
-    listener.say(f"resuming {home}; {record.spent_seconds:.0f} s were used before")
+    spent = store.read_spent(home).seconds
+    clock = train.clock_of(budget, record.budget_seconds, spent)
+    listener.say(f"resuming {home}; {spent:.0f} s were used before")
     return Work(home, record, clock, listener)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from shoestring.autopilot.planning import Result
+from shoestring.core.budget import Budget
 from shoestring.core.decisions import Decision, Step
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.limits import Limits
@@ -17,6 +21,7 @@ from shoestring.core.sizing import Gauge, Weight
 from shoestring.engine import store
 
 RECORD_VERSION = 1
+SPENT_SECONDS = 1.0  # between two notes of the seconds used, for whoever resumes
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,6 @@ class Record:
     budget_seconds: float | None
     techniques: tuple[str, ...] = ()  # before the fits, in words
     finishers: tuple[str, ...] = ()  # after the last one
-    spent_seconds: float = 0.0  # up to the end of the last step
     load_seconds: float = 0.0  # of them, for reading the data
     gauge_seconds: float = 0.0  # and for the throw-away steps
     chosen: Chosen | None = None
@@ -71,3 +75,29 @@ def read(home: Path) -> Record:
         raise
     except (OSError, ValueError, UserError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+@contextmanager
+def beating(home: Path, clock: Budget) -> Iterator[None]:
+    """Notes the seconds used, again and again while the block runs, so that they count even if
+    the process is killed. A disk that is full is told of by whatever else is written."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(SPENT_SECONDS):
+            try:
+                store.write_spent(home, store.Spent(clock.elapsed(), clock.seconds))
+            except RunError:
+                return
+
+    thread = threading.Thread(target=beat, name="seconds used", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        if (home / store.RUN).exists():
+            (home / store.SPENT).unlink(missing_ok=True)
+        elif home.is_dir():
+            store.write_spent(home, store.Spent(clock.elapsed(), clock.seconds))

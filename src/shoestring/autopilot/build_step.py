@@ -115,7 +115,6 @@ class Bench:
         )
         desk = derive.Desk(listener=self.listener, interrupt=self.interrupt)
         desk.datasets[runs[0].recipe.fingerprint] = self.dataset
-        store.write_spent(folder, store.Spent(0.0, seconds))
         return derive.applied(technique, runs, folder, Budget(seconds), desk)
 
 

@@ -21,7 +21,8 @@ from shoestring.core.run import Run
 if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
-END_SECONDS = 2.0  # to put the bundle in its place, to show the receipt, and to end
+END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
+END_SHARE = 0.3  # and so much of what the start took: both are slow beside other work
 TEST_START_SECONDS = 2.0  # of the process that grades
 UNLIMITED = 300.0  # seconds that are planned with where no budget was said
 SPARE = 1.5  # on what the test split is expected to take
@@ -37,6 +38,10 @@ class Work:
     listener: Listener
     dataset: Dataset | None = None
     _tested: int = field(default=0, init=False)  # examples of the test split
+    _start_seconds: float = field(default=0.0, init=False)  # until there was a clock to ask
+
+    def __post_init__(self) -> None:
+        self._start_seconds = min(10.0, self.clock.elapsed())
 
     # --- before the first step ---
 
@@ -126,7 +131,6 @@ class Work:
     def _do(self, bench: build_step.Bench, step: Step) -> None:
         number = len(self.record.results) + 1
         before = bench.spent(number, step) if self.record.current is not None else 0.0
-        self.clock = _later(self.clock, before)
         self._note(step)
         seconds = min(step.seconds, self._steps_seconds() + before)
         self.listener.say(f"{step.name}, {seconds:.0f} s: {step.why}")
@@ -157,15 +161,13 @@ class Work:
     # --- notes ---
 
     def _note(self, step: Step | None) -> None:
-        self.record = replace(self.record, current=step, spent_seconds=self.clock.elapsed())
+        self.record = replace(self.record, current=step)
         build_record.write(self.home, self.record)
 
     def _decide(self, *decisions: Decision) -> None:
         at = self.clock.elapsed()
         timed = tuple(replace(one, at_seconds=round(at, 1)) for one in decisions)
-        self.record = replace(
-            self.record, decisions=(*self.record.decisions, *timed), spent_seconds=at
-        )
+        self.record = replace(self.record, decisions=(*self.record.decisions, *timed))
         if self.home.is_dir():
             build_record.write(self.home, self.record)
 
@@ -214,7 +216,7 @@ class Work:
         return left - self._reserve()
 
     def _reserve(self) -> float:
-        return END_SECONDS + self._test_seconds()
+        return END_SECONDS + END_SHARE * self._start_seconds + self._test_seconds()
 
     def _test_seconds(self) -> float:
         """What opening the test split is expected to take, from a pass over validation."""
@@ -248,13 +250,6 @@ def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
         if own and one.epochs > 0 and one.fit_seconds > 0:
             return one.fit_seconds / one.epochs
     return found.gauge.epoch_seconds
-
-
-def _later(clock: Budget, seconds: float) -> Budget:
-    """The clock with seconds that a process used before it was killed."""
-    if not seconds:
-        return clock
-    return Budget(clock.seconds, spent=clock.elapsed() + seconds)
 
 
 def _left_out(step: Step) -> Result:

@@ -18,7 +18,8 @@ FIRST, PROBE, MAIN, JOIN = "first fit", "probe", "main fit", "ensemble"
 QUANTIZE, PRUNE = "quantize", "prune"
 FIRST_SHARE = 0.12  # of the seconds, for a bundle to fall back on
 PROBE_SHARE = 0.08
-FEWEST_SECONDS = 40.0  # for steps, below which there is a single fit
+FEWEST_SECONDS = 30.0  # for steps, below which there is a single fit
+MOST_FALLBACK = 0.28  # of the seconds, that having something to fall back on may take in all
 PROBE_SECONDS = 60.0  # for steps, below which nothing is probed
 LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
 FIRST_FIT_SECONDS = 60.0  # and at most so long: a fallback need not be good
@@ -98,20 +99,16 @@ class Known:
 
 def planned(known: Known) -> tuple[Step, ...]:
     """The steps that are still to be done, in order; none where nothing is expected to pay."""
+    if finished(known):
+        return ()
     steps: list[Step] = []
     left = known.seconds
-    reason = finished(known)
-    if reason:
-        return ()
     tail = _tail(known)
-    if known.result(FIRST) is None and known.result(MAIN) is None and left >= FEWEST_SECONDS:
-        first = _first(known, left)
-        steps.append(first)
-        left -= first.seconds
-        if known.rounds:
-            after = _quantize(known, FIRST, "so that what to fall back on keeps to the limit")
-            steps.append(after)
-            left -= after.seconds
+    fallback = _fallback(known)
+    if known.result(FIRST) is None and known.result(MAIN) is None:
+        if left >= FEWEST_SECONDS and _seconds(fallback) <= MOST_FALLBACK * left:
+            steps += fallback
+            left -= _seconds(fallback)
     elif _needs_quantizing(known, FIRST) and known.result(MAIN) is None:
         after = _quantize(known, FIRST, "so that what to fall back on keeps to the limit")
         steps.append(after)
@@ -161,7 +158,28 @@ def finished(known: Known) -> str:
             f"all {best.deciding} examples that decide are right after the {best.name}: there is "
             "nothing left to gain that they could show"
         )
+    first = known.result(FIRST)
+    if best.step.on[:1] == (FIRST,) or best.name == FIRST:
+        rest = known.seconds - known.after_seconds - _tail(known)
+        if first is not None and known.result(MAIN) is None and rest < first.fit_seconds:
+            return (
+                f"the {max(0.0, rest):.0f} s left for training are fewer than those of the first "
+                "fit, so that another one would not be better"
+            )
     return ""
+
+
+def _fallback(known: Known) -> list[Step]:
+    """A short fit, and what makes its bundle keep to the limits."""
+    steps = [_first(known, known.seconds)]
+    if known.rounds:
+        why = "so that what to fall back on keeps to the limit"
+        steps.append(_quantize(known, FIRST, why))
+    return steps
+
+
+def _seconds(steps: list[Step]) -> float:
+    return sum(step.seconds for step in steps)
 
 
 # --- single steps --------------------------------------------------------------------------------
