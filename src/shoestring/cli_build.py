@@ -57,7 +57,7 @@ def build(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Build the best bundle of SOURCE that a budget and limits allow.
+    """Build the best bundle that a budget and limits allow.
 
     SOURCE is a folder, a file, or a name of `shoestring data list`. A short fit comes first, so
     that there is always a bundle; what else is done, and why, is planned from what is measured

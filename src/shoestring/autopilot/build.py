@@ -118,6 +118,8 @@ def _asked(
     before, after = finish.divided(given, ())
     said: dict[str, Any] = {"network": network, "seed": seed, "threads": threads}
     seconds = train.seconds_of(budget)
+    if seconds is None:
+        raise UserError("say how long it may take: --budget 5m")
     recipe = train.asked(base, bool(given), without, options, said, {"budget_seconds": seconds})
     before = searching.ready(before, {**said, "network": recipe.network if network else None})
     kind, (size, latency, quality) = plugins.task(recipe.task), limits

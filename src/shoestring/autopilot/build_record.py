@@ -41,7 +41,7 @@ class Record:
 
     recipe: Recipe  # as asked, the data's fingerprint in it once they were read
     limits: Limits
-    budget_seconds: float | None
+    budget_seconds: float
     techniques: tuple[str, ...] = ()  # before the fits, in words
     finishers: tuple[str, ...] = ()  # after the last one
     load_seconds: float = 0.0  # of them, for reading the data

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
 END_SHARE = 0.3  # and so much of what the start took: both are slow beside other work
 TEST_START_SECONDS = 2.0  # of the process that grades
-UNLIMITED = 300.0  # seconds that are planned with where no budget was said
 SPARE = 1.5  # on what the test split is expected to take
 
 
@@ -174,7 +173,7 @@ class Work:
     def _stopped_early(self) -> None:
         reason = planning.finished(self._known())
         left = self._steps_seconds()
-        if reason and self.clock.seconds is not None and left > 1:
+        if reason and left > 1:
             self._decide(Decision("rest of the time", f"about {left:.0f} s are given back", reason))
             self.listener.say(f"{left:.0f} s are given back: {reason}")
 
@@ -189,7 +188,7 @@ class Work:
             after = max(0.5, fits[-1].seconds - fits[-1].fit_seconds)
         return Known(
             seconds=self._steps_seconds(),
-            total=record.budget_seconds or UNLIMITED,
+            total=record.budget_seconds,
             limits=record.limits,
             network=found.network,
             words=found.words,
@@ -210,10 +209,7 @@ class Work:
 
     def _steps_seconds(self) -> float:
         """Left for steps: all but what the end takes."""
-        left = UNLIMITED - self.clock.elapsed()
-        if self.clock.seconds is not None:
-            left = self.clock.remaining()
-        return left - self._reserve()
+        return self.clock.remaining() - self._reserve()
 
     def _reserve(self) -> float:
         return END_SECONDS + END_SHARE * self._start_seconds + self._test_seconds()
@@ -230,16 +226,15 @@ class Work:
 
     def _refuse_too_small(self, found: Chosen) -> None:
         """UserError where the budget does not hold a single pass over the data."""
-        if self.clock.seconds is None:
-            return
         left = self._steps_seconds() - found.gauge.after_seconds
         if left < min(found.gauge.epoch_seconds, planning.LEAST_FIT_SECONDS):
             needed = self.clock.elapsed() + self._reserve() + found.gauge.after_seconds
             needed += max(found.gauge.epoch_seconds, planning.LEAST_FIT_SECONDS)
             raise UserError(
-                f"{self.clock.seconds:.0f} s are too few: one pass over the training split takes "
-                f"about {found.gauge.epoch_seconds:.1f} s here, and start, export and grading the "
-                f"rest of about {needed:.0f} s; give --budget {int(needed * 1.2) + 1}s or more"
+                f"{self.record.budget_seconds:.0f} s are too few: one pass over the training split "
+                f"takes about {found.gauge.epoch_seconds:.1f} s here, and start, export and "
+                f"grading the rest of about {needed:.0f} s; give --budget "
+                f"{int(needed * 1.2) + 1}s or more"
             )
 
 

@@ -125,7 +125,7 @@ def planned(known: Known) -> tuple[Step, ...]:
     else:
         done = known.result(MAIN)
         assert done is not None
-        missing = range(len(known.fits) + 1, members + 1)
+        missing = range(len(known.fits) + 1, members + 1) if members > 1 else ()
         steps += [_member(known, number, done.seconds) for number in missing]
     if members > 1 and known.result(JOIN) is None:
         steps.append(_join(known, members))

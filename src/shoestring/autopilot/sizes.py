@@ -30,9 +30,9 @@ def chosen(
 ) -> tuple[Chosen, tuple[Decision, ...]]:
     """The network, with its rates, and the decision. UserError where no network of the task can
     keep to the limits."""
-    task = plugins.task(record.recipe.task)
     from shoestring.engine import gauge
 
+    task, seconds = plugins.task(record.recipe.task), max(1.0, seconds)
     with tempfile.TemporaryDirectory(prefix="shoestring-gauge-") as folder:
         bare = Run(Path(folder), task.name, record.recipe, facts=dataset.facts)
         offered = task.candidates(record.recipe, dataset, seconds)
@@ -44,7 +44,7 @@ def chosen(
         run = train.completed(
             replace(bare, recipe=recipe), quick, dataset, Budget(seconds), seconds
         )
-        found = gauge.gauged(run, dataset, Budget(max(1.0, seconds)), listener)
+        found = gauge.gauged(run, dataset, Budget(seconds), listener)
     return Chosen(one.network, one.words, one.enough_epochs, weight, found), (decision,)
 
 

@@ -43,7 +43,7 @@ class BuildPlan:
 
     task: str
     source: str
-    seconds: float | None  # asked for
+    seconds: float  # asked for
     limits: Limits
     steps: tuple[Step, ...]
     decisions: tuple[Decision, ...]

@@ -17,8 +17,7 @@ from shoestring.report.words import all_visible, duration
 def plan(of: BuildPlan) -> Group:
     """The plan as a table: each step, what it may take, what is expected of it, and why."""
     of = all_visible(of)
-    asked = "no budget" if of.seconds is None else f"{duration(of.seconds)} asked"
-    head = Text(f"Plan for {of.source}, {of.task}, {asked}", style="bold")
+    head = Text(f"Plan for {of.source}, {of.task}, {duration(of.seconds)} asked", style="bold")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("step", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
@@ -29,8 +28,7 @@ def plan(of: BuildPlan) -> Group:
     )]  # fmt: skip
     rows.append(("test split and end", of.reserved_seconds, ""))
     for name, seconds, gain in rows:
-        share = "" if not of.seconds else f"{seconds / of.seconds:.0%}"
-        table.add_row(name, duration(seconds), share, gain)
+        table.add_row(name, duration(seconds), f"{seconds / of.seconds:.0%}", gain)
     parts: list[RenderableType] = [head]
     if of.limits.told():
         parts.append(Text("asked: " + ", ".join(of.limits.told())))

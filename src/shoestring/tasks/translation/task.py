@@ -32,7 +32,7 @@ from shoestring.core.run import Recipe, Run
 from shoestring.core.sizing import Candidate, Probe
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
-from shoestring.tasks.translation import pretrained, sizes, space
+from shoestring.tasks.translation import pretrained, space
 from shoestring.tasks.translation.answering import AnswerOptions, Lines, rendered
 from shoestring.tasks.translation.architecture import KINDS, PRESETS
 from shoestring.tasks.translation.options import SHIFTS, TranslationOptions
@@ -83,6 +83,8 @@ class Translation:
     def candidates(
         self, recipe: Recipe, dataset: Dataset, seconds: float | None
     ) -> Sequence[Candidate]:
+        from shoestring.tasks.translation import sizes
+
         return sizes.candidates(recipe, dataset, seconds)
 
     def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
