@@ -18,6 +18,7 @@ from shoestring.core.run import Recipe, Run
 from shoestring.core.space import Ranging
 from shoestring.core.teaching import Opinion, Placed, Teaching
 from shoestring.core.units import Prunable
+from shoestring.core.workload import Planned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,7 +260,7 @@ class Network(Quantizing, Prunable, Protocol):
         largest difference, raises BundleError where they disagree by more than stated."""
 
 
-class Task(Showing, Teaching, Ranging, Protocol):
+class Task(Showing, Teaching, Ranging, Planned, Protocol):
     """A kind of problem. Importing one brings no torch."""
 
     name: str

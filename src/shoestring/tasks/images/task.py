@@ -30,8 +30,9 @@ from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
+from shoestring.core.workload import Size, Workload
 from shoestring.data.names import printable
-from shoestring.tasks.images import defaults, pretrained, space
+from shoestring.tasks.images import defaults, planning, pretrained, space
 from shoestring.tasks.images.layers import KINDS, PRESETS
 from shoestring.tasks.images.options import SHIFTS, AnswerOptions, ImageOptions
 
@@ -48,6 +49,7 @@ class Images:
     metric = "accuracy"
     options: type[Any] = ImageOptions
     answer_options: type[Any] = AnswerOptions
+    plan_options: type[Any] = planning.PlanOptions
     networks = (*KINDS, pretrained.EFFICIENTNET)
     presets = PRESETS
     starts = pretrained.STARTS
@@ -74,6 +76,9 @@ class Images:
 
     def space(self, recipe: Recipe, dataset: Dataset) -> Sequence[Range]:
         return space.ranges(recipe, dataset)
+
+    def planned(self, size: Size, options: Any) -> Workload:
+        return planning.planned(size, options)
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:
