@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +57,8 @@ def cluster(words: str) -> Cluster:
 
 
 def _from_file(path: Path) -> Cluster:
+    import tomllib
+
     try:
         given = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

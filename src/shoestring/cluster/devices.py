@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from shoestring.core.errors import UserError
@@ -48,6 +46,9 @@ class Device:
 @cache
 def table() -> Mapping[str, Device]:
     """Every device of devices.toml by name."""
+    import tomllib
+    from importlib import resources
+
     text = resources.files("shoestring.cluster").joinpath("devices.toml").read_text("utf-8")
     return {name: from_table(name, row, name) for name, row in tomllib.loads(text).items()}
 

@@ -181,8 +181,9 @@ def _notes(cluster: Cluster, amount: float | None) -> list[str]:
         notes.append(f"no price of {device.title} is known: say one in a cluster file")
     elif amount is not None:
         since = f" on {device.price_as_of}" if device.price_as_of else ""
+        whose = device.price_source.partition(", as ")[0]
         notes.append(
-            f"${device.price_an_hour:,.2f} a device and hour{since} ({device.price_source}); "
+            f"${device.price_an_hour:,.2f} a device and hour{since} ({whose}); "
             "start-up, looks at validation and storage are not in it"
         )
     if cluster.nodes > 1:

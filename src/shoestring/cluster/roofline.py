@@ -70,7 +70,10 @@ def step(
     context = _context(workload, cluster, mesh, method, constants, micro.attention)
     working = micro.seconds + tensor + context
     handed = _handed(workload, cluster, mesh, method, constants)
-    waiting = (mesh.pipeline - 1) / method.interleave * working
+    # Filling and emptying, everything waits; between, one micro-batch is handed on while another
+    # is computed.
+    waiting = (mesh.pipeline - 1) * (working / method.interleave + handed)
+    waiting += count * max(0.0, handed - working)
     return Times(
         matrix=count * micro.matrix,
         attention=count * micro.attention,
@@ -78,7 +81,7 @@ def step(
         tensor=count * tensor,
         context=count * context,
         data=_data(workload, cluster, mesh, method, constants, micro.seconds),
-        pipeline=waiting + (count + mesh.pipeline - 1) * handed if mesh.pipeline > 1 else 0.0,
+        pipeline=waiting if mesh.pipeline > 1 else 0.0,
         optimizer=_optimizer(workload, cluster, mesh, method, constants),
     )
 
@@ -188,6 +191,9 @@ def _data(
     if method.sharding == "fsdp" and mesh.pipeline == 1:
         # Gathered before both passes, of each micro-batch.
         return method.micro_steps(mesh) * max(0.0, 2 * gather + scatter - hidden)
+    if method.sharding == "zero2":  # parts of gradients are kept, so each micro-batch's are sent
+        often = method.micro_steps(mesh) * max(0.0, scatter - hidden * 2 / 3)
+        return often + max(0.0, gather - hidden)
     if method.sharding == "none":
         return max(0.0, 2 * scatter - hidden * 2 / 3)  # behind the last backward pass
     return max(0.0, scatter + gather - hidden)

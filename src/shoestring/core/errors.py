@@ -7,6 +7,7 @@ The tree:
     +-- BundleError           4   a bundle is damaged, foreign or not to be trusted
     +-- RunError              5   a run folder is damaged, unfinished or from a newer version
     +-- MissingExtra          6   an optional package is needed; says which install brings it
+    +-- MissingTool           6   a program of its own is needed; says which install brings it
     +-- Interrupted         130   stopped by Ctrl-C or SIGTERM; says how to continue
 """
 
@@ -38,6 +39,16 @@ class MissingExtra(UserError):
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
             f'Install it with: pip install "shoestring[{extra}]"'
+        )
+
+
+class MissingTool(UserError):
+    exit_code = 6
+
+    def __init__(self, program: str, install: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the program {program!r}, which is not installed. It goes into an "
+            f"environment of its own: {install}"
         )
 
 

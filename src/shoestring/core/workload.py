@@ -127,7 +127,8 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
 
 def _deep(shape: Shape, hidden: int, parameters: float) -> Shape | None:
     one = _filled(shape, hidden, 1)
-    layers = shape.layers or round((parameters - one.outside()) / one.weights())
+    unit = 2 if shape.crossed else 1  # as many blocks in the encoder as in the decoder
+    layers = shape.layers or unit * round((parameters - one.outside()) / one.weights() / unit)
     return _filled(shape, hidden, layers) if layers >= 1 else None
 
 
