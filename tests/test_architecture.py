@@ -24,7 +24,7 @@ TOP = ("", "__main__")  # the package's lazy names and `python -m`: above all ro
 TORCH_FREE = ("", "__main__", "cli", "core", "data", "plugins", "bundle", "techniques", "autopilot")
 TORCH_FREE += ("report", "engine.store", "engine.measure", "engine.evidence", "engine.apply")
 TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.space", "engine.study")
-TORCH_FREE += ("engine.workers", "engine.trial_words")
+TORCH_FREE += ("engine.workers", "engine.trial_words", "cluster.plan", "cluster.launch")
 TORCH_FREE_OF_A_TASK = ("data", "task", "predict")
 
 LONGEST_MODULE = 350

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from shoestring.autopilot.train import train
     from shoestring.bundle.bundle import Bundle, load, predict
     from shoestring.bundle.verify import verify
+    from shoestring.cluster.launch import launch
+    from shoestring.cluster.plan import plan
     from shoestring.core.budget import Budget
     from shoestring.core.errors import UserError
     from shoestring.core.run import Recipe, Run
@@ -41,7 +43,9 @@ __all__ = [
     "diagnose",
     "evaluate",
     "export",
+    "launch",
     "load",
+    "plan",
     "predict",
     "receipt",
     "technique_list",
@@ -66,7 +70,9 @@ _HOMES = {
     "diagnose": "autopilot.diagnose:diagnose",
     "evaluate": "engine.measure:evaluate",
     "export": "engine.export:export",
+    "launch": "cluster.launch:launch",
     "load": "bundle.bundle:load",
+    "plan": "cluster.plan:plan",
     "predict": "bundle.bundle:predict",
     "receipt": "report.sheet:receipt",
     # not "techniques": that is the package with the technique classes

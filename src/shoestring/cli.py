@@ -23,6 +23,7 @@ from shoestring.cli_options import (
     quietly,
     refuse_changes,
 )
+from shoestring.cli_plan import launch, plan
 from shoestring.cli_receipts import show_receipts, write_page
 from shoestring.core.errors import DataError
 from shoestring.data.names import counted
@@ -245,6 +246,10 @@ def receipt(runs: tuple[str, ...], details: bool, html: str | None, as_json: boo
         write_page(runs, html, as_json)
     if html is None or as_json:
         show_receipts(runs, as_json, details)
+
+
+commands.add_command(plan)
+commands.add_command(launch)
 
 
 @commands.command()

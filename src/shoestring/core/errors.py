@@ -8,6 +8,7 @@ The tree:
     +-- RunError              5   a run folder is damaged, unfinished or from a newer version
     +-- MissingExtra          6   an optional package is needed; says which install brings it
     +-- LimitsMissed          7   a bundle was built, but it misses a limit that was asked for
+    +-- MissingTool           6   a program of its own is needed; says which install brings it
     +-- Interrupted         130   stopped by Ctrl-C or SIGTERM; says how to continue
 """
 
@@ -52,6 +53,16 @@ class LimitsMissed(UserError):
     def __init__(self, message: str, folder: Path) -> None:
         super().__init__(message)
         self.folder = folder
+
+
+class MissingTool(UserError):
+    exit_code = 6
+
+    def __init__(self, program: str, install: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the program {program!r}, which is not installed. It goes into an "
+            f"environment of its own: {install}"
+        )
 
 
 class Interrupted(UserError):

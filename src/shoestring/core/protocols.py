@@ -19,6 +19,7 @@ from shoestring.core.sizing import Sizing
 from shoestring.core.space import Ranging
 from shoestring.core.teaching import Opinion, Placed, Teaching
 from shoestring.core.units import Prunable
+from shoestring.core.workload import Planned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -260,7 +261,7 @@ class Network(Quantizing, Prunable, Protocol):
         largest difference, raises BundleError where they disagree by more than stated."""
 
 
-class Task(Showing, Teaching, Ranging, Sizing, Protocol):
+class Task(Showing, Teaching, Ranging, Sizing, Planned, Protocol):
     """A kind of problem. Importing one brings no torch."""
 
     name: str

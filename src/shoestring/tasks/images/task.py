@@ -31,8 +31,9 @@ from shoestring.core.run import Recipe, Run
 from shoestring.core.sizing import Candidate, Probe
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
+from shoestring.core.workload import Size, Workload
 from shoestring.data.names import printable
-from shoestring.tasks.images import defaults, pretrained, sizes, space
+from shoestring.tasks.images import defaults, planning, pretrained, sizes, space
 from shoestring.tasks.images.layers import KINDS, PRESETS
 from shoestring.tasks.images.options import SHIFTS, AnswerOptions, ImageOptions
 
@@ -49,6 +50,7 @@ class Images:
     metric = "accuracy"
     options: type[Any] = ImageOptions
     answer_options: type[Any] = AnswerOptions
+    plan_options: type[Any] = planning.PlanOptions
     networks = (*KINDS, pretrained.EFFICIENTNET)
     presets = PRESETS
     starts = pretrained.STARTS
@@ -83,6 +85,9 @@ class Images:
 
     def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
         return sizes.probe(recipe, dataset)
+
+    def planned(self, size: Size, options: Any) -> Workload:
+        return planning.planned(size, options)
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:

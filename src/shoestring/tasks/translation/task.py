@@ -32,7 +32,8 @@ from shoestring.core.run import Recipe, Run
 from shoestring.core.sizing import Candidate, Probe
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
-from shoestring.tasks.translation import pretrained, space
+from shoestring.core.workload import Size, Workload
+from shoestring.tasks.translation import planning, pretrained, space
 from shoestring.tasks.translation.answering import AnswerOptions, Lines, rendered
 from shoestring.tasks.translation.architecture import KINDS, PRESETS
 from shoestring.tasks.translation.options import SHIFTS, TranslationOptions
@@ -51,6 +52,7 @@ class Translation:
     metric = "BLEU"
     options: type[Any] = TranslationOptions
     answer_options: type[Any] = AnswerOptions
+    plan_options: type[Any] = planning.PlanOptions
     networks = KINDS
     presets = PRESETS
     starts = pretrained.STARTS
@@ -89,6 +91,9 @@ class Translation:
 
     def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
         return None  # nothing is installed that knows a pair of languages
+
+    def planned(self, size: Size, options: Any) -> Workload:
+        return planning.planned(size, options)
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:
