@@ -136,6 +136,15 @@ def read(path: str | os.PathLike[str]) -> Run:
     return _read(folder, RUN)
 
 
+def take(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A finished run's folder, of the files of one that was made elsewhere; run.json comes last."""
+    if folder.exists():  # of one that was killed
+        remove(folder)
+    create(folder)
+    for name in sorted(files, key=lambda name: name == RUN):
+        write_atomically(folder / name, files[name])
+
+
 def begun(folder: Path) -> bool:
     """Whether a fit has planned its first step there, or a search has begun, so that there is
     something to resume."""
@@ -221,8 +230,12 @@ def _without_none(plain: Any) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain) -> None:
-    """Tensors and plain values in one safetensors file, written whole or not at all. A tensor that
-    goes under two names, as tied weights do, is written once."""
+    """Tensors and plain values in one safetensors file, written whole or not at all."""
+    write_atomically(path, tensor_bytes(tensors, values))
+
+
+def tensor_bytes(tensors: Mapping[str, torch.Tensor], values: Plain) -> bytes:
+    """Such a file. A tensor that goes under two names, as tied weights do, is there once."""
     from safetensors.torch import save
 
     first: dict[tuple[object, ...], str] = {}
@@ -234,7 +247,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain)
     once = {n: t.detach().to("cpu").contiguous() for n, t in tensors.items() if n not in same}
     # One key alone: safetensors writes several in an order that differs from process to process.
     notes = {"values": to_plain(values)} | ({"same": same} if same else {})
-    write_atomically(path, save(once, {"notes": json.dumps(notes)}))
+    return bytes(save(once, {"notes": json.dumps(notes)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

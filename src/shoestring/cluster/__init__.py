@@ -1,0 +1,1 @@
+"""cluster: work past one machine, on Ray."""
