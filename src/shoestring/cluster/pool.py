@@ -24,7 +24,6 @@ MOST_TRIES = (
     4  # of a job whose worker or host is lost: one that dies again and again is no accident
 )
 POLL_SECONDS = 0.2
-YIELD_SECONDS = 30.0  # to see that one was asked to stop; after them its worker is ended
 
 
 @dataclass
@@ -43,7 +42,6 @@ class RayPool:
         self.session = session
         self._going: dict[str, _Going] = {}
         self._aside: deque[Job] = deque()  # that made room, with what they left
-        self._lost = 0
 
     # --- what there is room for ---
 

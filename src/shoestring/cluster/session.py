@@ -35,7 +35,7 @@ SAME = ("shoestring", "torch", "ray")  # their versions, on every node
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 2.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
-CHECK_SECONDS = 60.0  # for every node to say what it runs
+CHECK_SECONDS = 120.0  # for every node to say what it runs
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Finisher:
     chooses: bool = False
     # More runs that it works on, as paths; the field that holds them, where there is one.
     takes: str = ""
+    # Whether it is work for many processes, which a cluster can do.
+    spreads: bool = False
 
     @property
     def finishes(self) -> bool:
@@ -45,6 +47,8 @@ class Searcher:
     """A technique that looks for better values of a complete recipe by trainings of its own, before
     the fit. Its `apply` writes its words into the recipe where no data lie on `derive`'s desk;
     where they do, it searches, and what it found takes the place of its words."""
+
+    spreads: bool = True  # its trainings, which a cluster can do
 
     @property
     def seconds_share(self) -> float:
