@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,28 @@ class Ring:
     def kill(self, node: Any) -> None:
         """As if its power went: nothing is handed over."""
         self.cluster.remove_node(node, allow_graceful=False)
+
+
+def process_of(job: str) -> int:
+    """The worker that does a job of this name, as its process is called; 0 where none does."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(
+                f"ray::{job}".encode()
+            ):
+                return int(entry.name)
+        except OSError:  # it ended since
+            continue
+    return 0
+
+
+def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """What `what` comes to, once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+    return found
 
 
 @pytest.fixture(scope="session")

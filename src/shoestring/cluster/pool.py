@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shoestring.cluster.session import Session
+from shoestring.cluster.session import Session, Surroundings
 from shoestring.core.jobs import Done, Job, Site
 from shoestring.engine import derive, interrupt
 from shoestring.engine.here import done
@@ -40,6 +40,7 @@ class RayPool:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self._surroundings = Surroundings.here()
         self._going: dict[str, _Going] = {}
         self._aside: deque[Job] = deque()  # that made room, with what they left
 
@@ -74,7 +75,7 @@ class RayPool:
         task = _task().options(
             num_cpus=job.cpus, num_gpus=job.gpus, max_retries=MOST_TRIES - 1, name=job.name
         )
-        self._going[job.name] = _Going(job, task.remote(job))
+        self._going[job.name] = _Going(job, task.remote(job, self._surroundings))
 
     def _make_room(self, job: Job) -> None:
         """Asks those that began last to stop until an urgent job has a place."""
@@ -165,9 +166,10 @@ def _task() -> Any:
 _DESK = derive.Desk()  # of a worker: data are read once, whatever jobs come
 
 
-def _done(job: Job) -> Done:
+def _done(job: Job, surroundings: Surroundings) -> Done:
     """One job, in a worker of Ray, in a folder that goes with it. A cancelled task sees a Ctrl-C,
     as a person's command would."""
+    surroundings.enter()
     with (
         tempfile.TemporaryDirectory(prefix="shoestring-") as folder,
         interrupt.listening() as stop,

@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 # says so earlier, and a link that is gone for a while is waited for.
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what its name says is the reverse of it
+HANDED_ON = ("SHOESTRING_DATA", "SHOESTRING_CACHE")
 SAME = ("shoestring", "torch", "ray")  # their versions, on every node
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 2.0  # between two looks at whether the cluster is there
@@ -98,7 +100,6 @@ class Session:
     address: str
     pulse: Pulse
     started: bool  # here, and ended with this process
-    _found: list[Node] = field(default_factory=list)
 
     def nodes(self) -> list[Node]:
         """Those that are there now."""
@@ -186,6 +187,32 @@ class Session:
             raise RunError(f"a node of the cluster could not be looked at: {first}") from error
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What relative paths and names of data sets hang on, for a worker elsewhere."""
+
+    folder: str
+    variables: Mapping[str, str]
+
+    @staticmethod
+    def here() -> Surroundings:
+        return Surroundings(os.getcwd(), {n: os.environ[n] for n in HANDED_ON if n in os.environ})
+
+    def enter(self) -> None:
+        """Where there is no such folder, relative paths are not found, which is told of them."""
+        os.environ.update(self.variables)
+        if os.path.isdir(self.folder):
+            os.chdir(self.folder)
+
+
+_SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
+
+
+def current() -> Session | None:
+    """The cluster that this process is part of."""
+    return _SESSION.get()
+
+
 def equipped(purpose: str = "work on a cluster") -> None:
     if importlib.util.find_spec("ray") is None:
         raise MissingExtra("ray", "cluster", purpose)
@@ -219,9 +246,12 @@ def joined(asked: Asked) -> Iterator[Session]:
     _start(address, asked)
     where = address or "this machine"
     pulse = Pulse(where)
+    session = Session(asked, where, pulse, started=address is None)
+    token = _SESSION.set(session)
     try:
-        yield Session(asked, where, pulse, started=address is None)
+        yield session
     finally:
+        _SESSION.reset(token)
         pulse.end()
         _leave()
 
