@@ -67,6 +67,10 @@ class Placement(Protocol):
     def clip(self, weights: Iterable[torch.nn.Parameter], norm: float) -> None:
         """Scales all gradients together down to this norm."""
 
+    def stops(self, wish: bool) -> bool:
+        """Whether any process wishes to stop. Told along with the steps: a wish may be heard only
+        after one more."""
+
     def agree(self, wish: bool) -> bool:
         """Whether any process wishes it."""
 

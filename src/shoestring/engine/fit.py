@@ -66,7 +66,7 @@ def fit(
     log = Log(loop, pace, listener, log_every)
     while loop.progress.step < schedule.total_steps(pace.plan, loop.progress.step):
         p = loop.progress
-        if placement.agree(interrupt.asked):
+        if placement.stops(interrupt.asked):
             notes.stopped(safe)
             raise Interrupted(
                 f"stopped at step {p.step} of {schedule.total_steps(pace.plan, p.step)}; "

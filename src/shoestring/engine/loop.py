@@ -125,8 +125,10 @@ class Loop:
         if self._order_epoch != p.epoch:
             self._order = self.train.order(recipe.batch_size or 1, recipe.seed, p.epoch)
             self._order_epoch = p.epoch
-        ids = self.placement.shard(self._order[p.offset])
-        batch = self.train.batch(ids)
+        together = self._order[p.offset]
+        ids = self.placement.shard(together)
+        # With no example of its own a process goes along on one that counts for nothing.
+        batch = self.train.batch(ids if len(ids) else together[:1])
         if self.hooks:
             draws = KeyedDraws(recipe.seed, p.epoch, batch.ids)
             for hook in self.hooks:
@@ -134,7 +136,8 @@ class Loop:
         p.offset += 1
         if p.offset == len(self._order):
             p.epoch, p.offset = p.epoch + 1, 0
-        return replace(batch, inputs=self.train.prepare(batch.inputs))
+        size = batch.size if len(ids) else 0
+        return replace(batch, inputs=self.train.prepare(batch.inputs), size=size)
 
     def step(self, progress: float, factor: float) -> Stepped:
         """One optimizer step."""

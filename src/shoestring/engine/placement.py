@@ -49,6 +49,9 @@ class Local:
     def clip(self, weights: Iterable[torch.nn.Parameter], norm: float) -> None:
         torch.nn.utils.clip_grad_norm_(weights, norm)
 
+    def stops(self, wish: bool) -> bool:
+        return wish
+
     def agree(self, wish: bool) -> bool:
         return wish
 
