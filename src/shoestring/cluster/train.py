@@ -290,7 +290,8 @@ def _worked(given: dict[str, Any]) -> None:
         if (folder / store.STARTED).exists():
             started = store.read_started(folder)
             run = started if started.recipe.plan else run
-        job = replace(job, run=run, layout=replace(job.layout, data=context.get_world_size()))
+        # Every one of them has the whole model, so that their number may be any.
+        job = replace(job, run=run, layout=Layout(data=context.get_world_size()))
         try:
             found, weights = _fit(job, shelf, interrupt, _Teller(shelf) if lead else Quiet())
         except UserError as error:

@@ -31,7 +31,8 @@ STARTED = bundle.STARTED
 CHECKPOINT, SPENT = "checkpoint.safetensors", "spent.json"  # of a run that is not finished
 TRIALS, TRIALS_FOLDER = "trials.json", "trials"  # of a search before the fit
 _OWN: tuple[str, ...] = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS)
-_OWN += (SAFE, CHECKPOINT, STARTED, SPENT)
+POINTERS = tuple(name.replace(".safetensors", ".json") for name in (CHECKPOINT, SAFE))
+_OWN += (SAFE, CHECKPOINT, *POINTERS, STARTED, SPENT)
 _OWN += (TRIALS, TRIALS_FOLDER, EVENTS)
 
 
@@ -63,8 +64,10 @@ def write_finished(run: Run) -> Run:
     """Writes run.json last: with it the folder is finished, and what only a resume needs goes."""
     write_atomically(run.path / RECIPE, recipe_toml(run.recipe))
     write_atomically(run.path / RUN, _json(to_plain(replace(run, path=Path(".")))))
-    for name in (CHECKPOINT, SAFE, STARTED, SPENT):
+    for name in (STARTED, SPENT):
         (run.path / name).unlink(missing_ok=True)
+    for name in (CHECKPOINT, SAFE):
+        drop(run.path / name)
     for left in run.path.glob(".*"):  # by processes that were killed while they wrote
         remove(left)
     return run
@@ -265,6 +268,25 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return tensors | {name: tensors[first] for name, first in same.items()}, notes["values"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def pointer(path: Path) -> Path:
+    """The file that says where the checkpoint of this name lies in parts, written by several
+    processes."""
+    return path.with_suffix(".json")
+
+
+def stands(path: Path) -> bool:
+    """Whether there is a checkpoint of this name, in one file or in parts."""
+    return path.exists() or pointer(path).exists()
+
+
+def drop(path: Path) -> None:
+    """Removes a checkpoint, in one file or in parts."""
+    path.unlink(missing_ok=True)
+    pointer(path).unlink(missing_ok=True)
+    for parts in path.parent.glob(f"{path.stem}-*"):
+        remove(parts)
 
 
 def append_lines(path: Path, lines: Iterable[Plain]) -> None:
