@@ -142,7 +142,7 @@ class Ledger:
         folder = os.environ.get(LEDGER)
         if not folder:
             return None
-        began = time.time()
+        began = float(place.told(time.time()))  # the same for all that began together
         return Ledger(Path(folder) / f"{began:.6f}-{os.getpid()}.jsonl", began, place.workers)
 
     def note(self, ids: torch.Tensor) -> None:
