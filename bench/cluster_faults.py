@@ -28,7 +28,7 @@ from typing import Any
 from _figures import Figures, arguments, verdict
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from shoestring.cluster.train import LEDGER
+from shoestring.cluster.worker import LEDGER
 from shoestring.engine import store
 from shoestring.engine.study import JOURNAL
 from tests import tiny
@@ -109,7 +109,7 @@ def one(seed: int, kind: str, ring: Ring, source: Path, home: Path) -> Outcome:
     driver = start()
     before: set[int] = set()
     if kind in FIT:
-        waited(lambda: (out / store.CHECKPOINT).exists(), driver)
+        waited((out / store.CHECKPOINT).exists, driver)
         time.sleep(draws.uniform(0, 5))
         if kind == "worker killed":
             os.kill(draws.choice(pids("ray::RayTrainWorker")), signal.SIGKILL)

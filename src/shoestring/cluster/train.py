@@ -11,9 +11,7 @@ number of workers was.
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,24 +22,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from shoestring.cluster.session import Session, Surroundings
+from shoestring.cluster.shelf import Shelf
+from shoestring.cluster.worker import worked
 from shoestring.core.budget import Meter
-from shoestring.core.errors import RunError, UserError
-from shoestring.core.layout import Layout
-from shoestring.core.listener import Listener, Quiet
+from shoestring.core.errors import RunError
+from shoestring.core.listener import Listener
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.engine import device, fit, pacing, parallel_fit, store
-from shoestring.engine.interrupt import Interrupt
-from shoestring.engine.parallel import Parallel
-from shoestring.engine.parallel_job import FITTED, Fitted, Job, pass_on, plain_error, resumable
-from shoestring.engine.parallel_worker import loaded
+from shoestring.engine import pacing, parallel_fit, store
+from shoestring.engine.parallel_job import FITTED, Fitted, Job, pass_on, resumable
 
 if TYPE_CHECKING:
-    from ray.actor import ActorHandle
+    pass
 
 STORAGE = ".ray"  # in the run's folder: what Ray Train keeps of its own
-LEDGER = "SHOESTRING_LEDGER"  # a folder where workers note which examples they took, for a check
 RESIZE_SECONDS = 15.0  # between two looks at whether more workers could join
 START_SECONDS = "30"  # for a group of workers to start, before it is tried with fewer
 CHECKPOINT_SECONDS = 10.0  # workers that come and go lose what was done since
@@ -60,104 +55,6 @@ class Workers:
     def parsed(words: str) -> Workers:
         low, _, high = words.partition("-")
         return Workers(int(low), int(high or low))
-
-
-class Shelf:
-    """Holds what goes from worker to worker, on the host of the run's folder. An actor of Ray."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-        self._said: list[bytes] = []
-        self._asked = False
-        self._ended = ""  # why nobody is to begin any more
-
-    def files(self) -> dict[str, bytes]:
-        """The files of the run's folder, from which a fit goes on."""
-        return {p.name: p.read_bytes() for p in sorted(self._folder.iterdir()) if p.is_file()}
-
-    def keep(self, files: Mapping[str, bytes]) -> None:
-        for name in sorted(files, key=lambda name: name == store.CHECKPOINT):  # it comes last
-            store.write_atomically(self._folder / name, files[name])
-
-    def tell(self, line: bytes) -> None:
-        self._said.append(line)
-
-    def said(self) -> list[bytes]:
-        said, self._said = self._said, []
-        return said
-
-    def ask(self) -> None:
-        self._asked = True
-
-    def asked(self) -> bool:
-        return self._asked
-
-    def end(self, why: str) -> None:
-        self._ended = self._ended or why
-
-    def ended(self) -> str:
-        return self._ended
-
-
-class OnRay(Parallel):
-    """One of the workers of a fit on a cluster: what it saves goes to the shelf as well."""
-
-    def __init__(self, layout: Layout, device_name: str, shelf: ActorHandle[Shelf]) -> None:
-        super().__init__(layout, device_name)
-        self._shelf = shelf
-        self._ledger = Ledger.of(self)
-
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
-        own = super().shard(ids)
-        if self._ledger is not None:
-            self._ledger.note(own)
-        return own
-
-    def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
-        super().save(tensors, values, path)
-        if self.lead:
-            import ray
-
-            files = {p.name: p.read_bytes() for p in path.parent.iterdir() if p.is_file()}
-            ray.get(self._shelf.keep.remote(files))
-
-    def load(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        tensors, values = super().load(path)
-        if self._ledger is not None and path.name == store.CHECKPOINT:
-            self._ledger.taken = int(values["progress"]["step"])
-        return tensors, values
-
-
-@dataclass
-class Ledger:
-    """Which examples a worker took at which step, a line each."""
-
-    path: Path
-    began: float
-    workers: int
-    taken: int = 0  # batches
-
-    @staticmethod
-    def of(place: Parallel) -> Ledger | None:
-        folder = os.environ.get(LEDGER)
-        if not folder:
-            return None
-        began = float(place.told(time.time()))  # the same for all that began together
-        return Ledger(Path(folder) / f"{began:.6f}-{os.getpid()}.jsonl", began, place.workers)
-
-    def note(self, ids: torch.Tensor) -> None:
-        line = {
-            "began": self.began,
-            "workers": self.workers,
-            "step": self.taken,
-            "ids": ids.tolist(),
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self.taken += 1
-
-
-# --- who asks ------------------------------------------------------------------------------------
 
 
 def fitted(
@@ -246,7 +143,7 @@ def _trainer(given: Plain, workers: Workers, threads: int, gpus: int, folder: Pa
     if workers.least < workers.most:
         number = (workers.least, workers.most)
     return TorchTrainer(
-        _worked,
+        worked,
         train_loop_config=dict(given),
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(
@@ -263,98 +160,3 @@ def _trainer(given: Plain, workers: Workers, threads: int, gpus: int, folder: Pa
             failure_config=FailureConfig(max_failures=-1),
         ),
     )
-
-
-# --- a worker ------------------------------------------------------------------------------------
-
-
-def _worked(given: dict[str, Any]) -> None:
-    """The fit, or what is left of it, by this worker among those that are there now."""
-    import ray
-    import ray.train
-
-    shelf, context = given["shelf"], ray.train.get_context()
-    if ray.get(shelf.ended.remote()):
-        return
-    given["surroundings"].enter()
-    pacing.CHECKPOINT_SECONDS = given["checkpoint_seconds"]
-    job = from_plain(Job, given["job"], "the job of a worker")
-    lead = context.get_world_rank() == 0
-    interrupt = Interrupt()
-    threading.Thread(target=_listens, args=(shelf, interrupt), daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="shoestring-") as name:
-        folder = Path(name)
-        for file, data in ray.get(shelf.files.remote()).items():
-            store.write_atomically(folder / file, data)
-        run = replace(job.run, path=folder)
-        if (folder / store.STARTED).exists():
-            started = store.read_started(folder)
-            run = started if started.recipe.plan else run
-        # Every one of them has the whole model, so that their number may be any.
-        job = replace(job, run=run, layout=Layout(data=context.get_world_size()))
-        try:
-            found, weights = _fit(job, shelf, interrupt, _Teller(shelf) if lead else Quiet())
-        except UserError as error:
-            _tell(shelf, "error", plain_error(error))
-            ray.get(shelf.end.remote(str(error)))
-            return
-        if lead:
-            kept = replace(found, run=replace(found.run, path=Path()))
-            files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-            files[FITTED] = store.tensor_bytes(weights, to_plain(kept))
-            ray.get(shelf.keep.remote(files))
-            ray.get(shelf.end.remote("it is done"))
-
-
-def _fit(
-    job: Job, shelf: ActorHandle[Shelf], interrupt: Interrupt, listener: Listener
-) -> tuple[Fitted, Mapping[str, torch.Tensor]]:
-    import ray.train.torch
-
-    dataset, recipe = loaded(job.run), job.run.recipe
-    name = recipe.device
-    if name.startswith("cuda"):
-        name = str(ray.train.torch.get_device())
-    store.keep(job.run.path, dataset.files)
-    place, began, meter = OnRay(job.layout, name, shelf), time.time(), Meter()
-    with device.settled(recipe.threads or 1):
-        run, weights = fit.fit(
-            job.run, dataset, job.budget(), place, meter, listener, interrupt, job.log_every
-        )
-    cost = replace(meter.cost, wall_seconds=0.0, cpu_seconds=0.0)
-    ideal = 2 * (job.layout.parts - 1) * place.reduced_bytes
-    return Fitted(run, cost, began, None, float(ideal)), weights
-
-
-def _listens(shelf: ActorHandle[Shelf], interrupt: Interrupt) -> None:
-    import ray
-
-    while not interrupt.asked:
-        time.sleep(1.0)
-        try:
-            if ray.get(shelf.asked.remote()):
-                interrupt.ask()
-        except ray.exceptions.RayError:  # who asked is gone, and this worker with it
-            return
-
-
-def _tell(shelf: ActorHandle[Shelf], what: str, value: Any) -> None:
-    shelf.tell.remote(json.dumps([what, value]).encode())
-
-
-class _Teller(Quiet):
-    """A listener whose words go to the shelf."""
-
-    def __init__(self, shelf: ActorHandle[Shelf]) -> None:
-        self._shelf = shelf
-
-    def step(
-        self, step: int, total: int, seconds_left: float, loss: float, accuracy: float, rate: float
-    ) -> None:
-        _tell(self._shelf, "step", [step, total, seconds_left, loss, accuracy, rate])
-
-    def evaluation(self, look: Any) -> None:
-        _tell(self._shelf, "evaluation", to_plain(look))
-
-    def say(self, text: str) -> None:
-        _tell(self._shelf, "say", text)
