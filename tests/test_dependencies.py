@@ -28,7 +28,7 @@ RUNTIME = {
     "click",
     "rich", "markdown-it-py", "mdurl", "pygments",
 }  # fmt: skip
-EXTRAS = ("train", "heic", "digits", "locales", "pretrained", "report", "timm")
+EXTRAS = ("train", "heic", "digits", "locales", "pretrained", "report", "cluster", "timm")
 HTTP_CLIENTS = {"requests", "urllib3", "httpx", "httpx2", "httpcore", "aiohttp", "niquests"}
 # What a distribution is imported as, where that is another name.
 IMPORTED_AS = {

@@ -8,6 +8,7 @@ import time
 import click
 
 import shoestring
+from shoestring import cli_cluster
 from shoestring.cli_apply import apply
 from shoestring.cli_build import build
 from shoestring.cli_diagnose import diagnose
@@ -89,6 +90,7 @@ commands.add_command(build)
 @click.option("--recipe", metavar="FILE", help="Repeat a recipe.toml; what is named here wins.")
 @click.option("--out", metavar="FOLDER", help="Where the run goes.  [default: runs/NAME-N]")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run: SOURCE or --out.")
+@cli_cluster.on_cluster
 @click.option("--log-every", type=click.IntRange(min=1), metavar="STEPS",
               help="How often a line is shown.  [default: 100; a bar on a terminal]")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but the run's folder.")
@@ -134,6 +136,7 @@ def train(
     options = given(
         context, lambda: plugins.task_for(source, task).name if source else None, source or ""
     )
+    cli_cluster.joined(context, None if resume or recipe else chosen, source)
     stream = sys.stderr if as_json else sys.stdout
     bar = progress.is_terminal(stream) and not quiet
     every = progress.BAR_EVERY_STEPS if bar else progress.LINE_EVERY_STEPS
@@ -172,6 +175,7 @@ commands.add_command(apply)
 @commands.command(cls=AnsweringCommand)
 @click.argument("bundle")
 @click.argument("inputs", nargs=-1)
+@cli_cluster.in_batches
 @as_json
 @click.pass_context
 def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_json: bool) -> None:
@@ -185,6 +189,8 @@ def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_jso
     opened = shoestring.load(bundle)
     task = plugins.task(opened.manifest["task"])
     options = given(context, lambda: task.name, bundle)
+    if cli_cluster.answered(context, bundle, inputs, options):
+        return
     count, failed, first = 0, 0, ""
     for answer in opened.answers(task.parse_inputs(inputs), options):
         count += 1

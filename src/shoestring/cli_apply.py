@@ -8,6 +8,7 @@ import time
 import click
 
 import shoestring
+from shoestring.cli_cluster import joined, on_cluster
 from shoestring.cli_options import as_json
 from shoestring.cli_receipts import show_receipts
 
@@ -16,10 +17,13 @@ from shoestring.cli_receipts import show_receipts
 @click.argument("technique", metavar="NAME:OPTION=VALUE,...")
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--budget", metavar="TIME", help="Wall clock of the whole command: 60s, 5m, 1h30m.")
+@on_cluster
 @click.option("--out", metavar="FOLDER", help="Where the run goes.  [default: runs/NAME-N]")
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but the run's folder.")
 @as_json
+@click.pass_context
 def apply(
+    context: click.Context,
     technique: str,
     runs: tuple[str, ...],
     budget: str | None,
@@ -40,6 +44,7 @@ def apply(
     seconds = None if budget is None else parse_seconds(budget)
     clock = Budget(seconds, started=time.monotonic() - process_age())
     chosen = plugins.technique(technique)
+    joined(context, [chosen])
     stream = sys.stderr if as_json else sys.stdout
     with progress.watch(stream, quiet=quiet) as listener:
         run = shoestring.apply(chosen, *runs, budget=clock, out=out, listener=listener)

@@ -8,6 +8,7 @@ import time
 import click
 
 import shoestring
+from shoestring.cli_cluster import joined, on_cluster
 from shoestring.cli_options import (
     DataCommand,
     as_json,
@@ -29,6 +30,7 @@ from shoestring.cli_options import (
               help="Hold out N parts of the data in turn; gains are of all of them.")  # fmt: skip
 @click.option("--processes", type=int, default=1, show_default=True,
               help="Fits side by side, which share the threads.")  # fmt: skip
+@on_cluster
 @click.option("--budget", metavar="TIME", help="Wall clock of the whole command: 20m, 2h.")
 @click.option("--steps", type=int, help="Optimizer steps of each fit.")
 @click.option("--epochs", type=float, help="Passes of each fit over the training split.")
@@ -85,6 +87,7 @@ def ablate(
     options = given(
         context, lambda: plugins.task_for(source, task).name if source else None, source or ""
     )
+    joined(context, None, source)
     with progress.watch(sys.stderr, quiet=quiet) as listener:
         found = shoestring.ablate(
             source,

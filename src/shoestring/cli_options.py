@@ -25,6 +25,8 @@ quietly = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 _GIVEN = "shoestring.task_options"  # where a context keeps those that were said
 _PREFIX = "task_"  # of the parameters that hold them
 _WITH_RESUME = {"source", "out", "resume", "budget", "log_every", "details", "quiet", "as_json"}
+_WITH_RESUME |= {"cluster", "cluster_cpus", "cluster_wait"}
+_WITH_RESUME |= {"techniques"}  # of which `train` takes those that see to the processes
 
 
 @dataclass(frozen=True)

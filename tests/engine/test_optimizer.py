@@ -12,7 +12,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.protocols import Network
 from shoestring.core.run import Recipe
 from shoestring.core.techniques import Hook
-from shoestring.engine import optimizer
+from shoestring.engine import optimizer, placement
 
 
 class OneHidden:
@@ -94,7 +94,7 @@ def test_a_restored_optimizer_goes_on_exactly(name: str) -> None:
                 model = a_model()
                 model.load_state_dict(weights)
                 steppers = optimizer.steppers(model, recipe(name), NETWORK, [])
-                optimizer.restore_state(steppers, state)
+                optimizer.restore_state(steppers, state, placement.like)
             torch.manual_seed(step)
             loss = model(torch.randn(4, 1, 8, 8)).square().mean()
             loss.backward()

@@ -12,6 +12,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.engine import pacing, schedule, store
 from shoestring.engine.pacing import Looks, Pace
+from shoestring.engine.placement import Local
 
 STEP_SECONDS, LOOK_SECONDS, LOOK_SHARE = 0.2, 0.4, 0.25
 Slowness = Callable[[float], float]
@@ -34,7 +35,7 @@ class Drive:
         plan = (PlanChange(0, steps, "measured"),)
         recipe = Recipe("images", "x", plan=plan, evaluate_every=steps // 10)
         self.run = Run(folder, "images", recipe)
-        self.pace = Pace(self.run, self.budget, self.looks, "cpu")
+        self.pace = Pace(self.run, self.budget, self.looks, Local("cpu"))
 
     def through(self) -> Drive:
         every = self.run.recipe.evaluate_every or 1
@@ -105,7 +106,7 @@ def test_a_resumed_fit_waits_for_a_look_before_it_takes_more_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive = Drive(tmp_path, monkeypatch, 600.0, lambda now: 0.5)
-    drive.pace = Pace(drive.run, drive.budget, Looks(), "cpu")
+    drive.pace = Pace(drive.run, drive.budget, Looks(), Local("cpu"))
     first = drive.run.recipe.evaluate_every or 0
     drive.through()
     assert drive.changes[0].at_step > first
@@ -116,6 +117,6 @@ def test_what_comes_after_the_fit_is_known_from_the_first_look_of_a_resumed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drive = Drive(tmp_path, monkeypatch, 600.0, lambda now: 1.0)
-    drive.pace = Pace(drive.run, drive.budget, Looks(), "cpu")
+    drive.pace = Pace(drive.run, drive.budget, Looks(), Local("cpu"))
     drive.pace.evaluated(LOOK_SECONDS, LOOK_SHARE)
     assert drive.pace._looks == drive.looks

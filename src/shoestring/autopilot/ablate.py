@@ -22,6 +22,7 @@ from shoestring.autopilot.train import (
     free_folder,
     seconds_of,
 )
+from shoestring.core import jobs
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Listener, Quiet
@@ -90,6 +91,9 @@ def ablate(
                 base_recipe(source, task, recipe), True, without, options or {}, said, lengths
             )
             plan = _planned(base, words, factorial, seeds)
+            where = jobs.pool()
+            if where is not None:
+                processes = min(MOST_PROCESSES, where.size(threads or 1))
             plan = _side_by_side(plan, processes)
             if folds is not None:
                 plan = crossing.planned(plan, folds, listener)

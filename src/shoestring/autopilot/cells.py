@@ -6,6 +6,7 @@ work on one ablation side by side: a fit belongs to whoever holds its lock.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
@@ -17,9 +18,12 @@ from shoestring.autopilot.ablation import RUNS, Plan, folder_of, write
 from shoestring.autopilot.beside import Mates, claimed
 from shoestring.autopilot.design import Cell, name_of
 from shoestring.autopilot.train import completed, loaded
+from shoestring.core import jobs
 from shoestring.core.budget import Budget
-from shoestring.core.errors import DataError, RunError, UserError
+from shoestring.core.errors import DataError, Interrupted, RunError, UserError
+from shoestring.core.jobs import Job
 from shoestring.core.listener import Listener
+from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
 from shoestring.data.names import counted
@@ -86,6 +90,11 @@ class Work:
             if self.plan.fit_seconds is None and self.clock.seconds is not None:
                 self.plan = self._shared(rates, len(runs))
             write(self.home, self.plan)
+        where = jobs.pool()
+        if where is not None:
+            self._spread(where, runs, stop)
+            self._written()
+            return
         with Mates(
             self.home, self.plan.processes - 1 if self.leads else 0, recipe.threads
         ) as mates:
@@ -230,6 +239,49 @@ class Work:
                 f"the machine slowed down: {counted(late, 'fit')} of {every} had fewer seconds "
                 "than the others"
             )
+
+    def _spread(self, where: jobs.Pool, runs: Mapping[str, Run], stop: Interrupt) -> None:
+        """Every fit that is not finished yet, in a pool. The first is alone: in its precision and
+        threads the others are fitted."""
+        from shoestring.engine import fits
+
+        left = deque((c, s) for c, s in self._unfinished() if c.name in runs)
+        every, going = len(left), dict[str, tuple[Cell, int]]()
+        threads = self.plan.recipe.threads or 1
+        try:
+            while (left or going) and self.clock.remaining() > 0:
+                if stop.asked:
+                    raise Interrupted("stopped while other processes were at work")
+                alone = len(left) + len(going) == every
+                while left and not (alone and going) and where.room(threads):
+                    cell, seed = left.popleft()
+                    if cell.name in self.plan.failures:
+                        continue
+                    settled = replace(self._settled(cell, runs), seed=seed)
+                    run = replace(runs[cell.name], path=Path(), recipe=settled)
+                    values = to_plain(fits.Cell(run, self._seconds(), self.plan.held_out))
+                    gpus = int(settled.device.startswith("cuda"))
+                    job = Job(f"{cell.name}-{seed}", fits.CELL, values, cpus=threads, gpus=gpus)
+                    going[job.name] = cell, seed
+                    where.submit(job)
+                for done in where.results():
+                    cell, seed = going.pop(done.job.name)
+                    if done.error:
+                        self._failed(cell, RunError(done.error))
+                        continue
+                    path = folder_of(self.home, cell.name, seed)
+                    store.take(path, done.files)
+                    self._told(every - len(left) - len(going), every, cell, store.read(path))
+                    self._written()
+        finally:
+            where.stop()
+
+    def _seconds(self) -> float | None:
+        """Of a fit in a pool, which keeps back what judging it takes."""
+        if self.plan.fit_seconds is None:
+            return None
+        most = min(self.plan.fit_seconds, self._each() - self.plan.judge_seconds)
+        return max(0.0, most) + self.plan.idle_seconds
 
     def _each(self) -> float:
         """Seconds that each fit that is left can have, judging included."""

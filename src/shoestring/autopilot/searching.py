@@ -14,7 +14,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain, Receipt
 from shoestring.core.run import Recipe, Run
-from shoestring.core.techniques import Searcher, Technique
+from shoestring.core.techniques import Placer, Searcher, Technique
 from shoestring.engine import apply, derive, store
 from shoestring.engine.space import NUMBERS
 
@@ -32,6 +32,8 @@ def ready(techniques: Sequence[Technique], said: Mapping[str, Any]) -> tuple[Tec
         if isinstance(technique, Searcher):
             technique.ready()
             technique = _technique(technique.told(names))
+        elif isinstance(technique, Placer):
+            technique.ready()
         found.append(technique)
     return tuple(found)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import plugins
-from shoestring.autopilot import searching
+from shoestring.autopilot import placing, searching
 from shoestring.core.budget import Budget, Cost, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
@@ -53,19 +53,19 @@ def train(
     it, `steps` or `epochs` say how long. `recipe` is a recipe file, a run folder or a Recipe;
     what is named beside it wins. `techniques` are technique objects or their words
     (`"augment:shift=0.1"`). `options` are the task's own. With `resume`, `out` is an unfinished
-    run and nothing else but `budget` counts.
+    run and nothing counts but `budget` and the processes that it goes on by.
 
     Raises UserError (and its kinds) for anything a person can put right, Interrupted after saving
     when asked to stop.
     """
     listener = listener or Quiet()
     equipped()
+    given = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
     if resume:
-        return _resumed(out or source, budget, log_every, listener)
+        return _resumed(out or source, given, budget, log_every, listener)
     base = base_recipe(source, task, recipe)
     from shoestring.autopilot import finish
 
-    given = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
     chosen, then = finish.divided(given, base.then)
     base = replace(base, then=then)
     said: dict[str, Any] = {
@@ -202,6 +202,7 @@ def completed(
 
 def _resumed(
     path: str | os.PathLike[str] | None,
+    chosen: Sequence[Technique],
     budget: Budget | str | float | None,
     log_every: int | None,
     listener: Listener,
@@ -212,7 +213,7 @@ def _resumed(
         from shoestring.autopilot import finish
 
         return finish.resumed(store.read(path), budget, listener)
-    run = store.read_started(path)
+    run = placing.changed(store.read_started(path), chosen)
     spent = store.read_spent(run.path)
     said = seconds_of(budget)
     if said is not None:
@@ -251,11 +252,11 @@ def fitted(
 ) -> Run:
     """Fit, store, export, grade; and the test split where the recipe asks for it."""
     from shoestring.autopilot import finish
-    from shoestring.engine import device, fit, interrupt, placement, remarks, seal
+    from shoestring.engine import device, interrupt, remarks, seal
 
     run = searching.searched(run, dataset, budget, listener)
+    run = placing.settled(run)
     whole, budget = budget, finish.fit_clock(budget, run.recipe.then)
-    place = placement.Local(run.recipe.device)
     seal.warmed()
     with (
         interrupt.listening() as stop,
@@ -263,11 +264,11 @@ def fitted(
     ):
         before = len(run.receipts)
         with budget.meter() as meter:
-            run, weights = fit.fit(run, dataset, budget, place, meter, listener, stop, log_every)
+            run, weights = placing.fitted(run, dataset, budget, meter, listener, stop, log_every)
         cost = remarks.fit_cost(meter.cost, run.receipts[before:])
         run = remarks.remarked(run, weights, cost, listener)
         threads = run.recipe.threads or 1
-        run = replace(run, environment=device.environment(threads, place.device))
+        run = replace(run, environment=device.environment(threads, run.recipe.device))
         run = seal.sealed(run, weights, dataset, budget, cost, stop)
         if run.recipe.open_test and not run.recipe.then:  # else what follows ships
             run = seal.opened(run, budget, listener)

@@ -1,1 +1,1 @@
-"""cluster: work past one machine, and what can be said of it beforehand."""
+"""cluster: work past one machine, on Ray, and what can be said of it beforehand."""

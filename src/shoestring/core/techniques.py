@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from shoestring.core.budget import Budget
-from shoestring.core.protocols import Batch, Draws, Feed, Network, State, Task
+from shoestring.core.budget import Budget, Meter
+from shoestring.core.listener import Listener
+from shoestring.core.protocols import Batch, Dataset, Draws, Feed, Network, State, Task
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.teaching import Tutor
 
 if TYPE_CHECKING:
     import torch
+
+
+class Interrupting(Protocol):
+    """Whether somebody asked to stop."""
+
+    asked: bool
+
+    def ask(self) -> None: ...
 
 
 @runtime_checkable
@@ -34,6 +44,8 @@ class Finisher:
     chooses: bool = False
     # More runs that it works on, as paths; the field that holds them, where there is one.
     takes: str = ""
+    # Whether it is work for many processes, which a cluster can do.
+    spreads: bool = False
 
     @property
     def finishes(self) -> bool:
@@ -46,6 +58,8 @@ class Searcher:
     the fit. Its `apply` writes its words into the recipe where no data lie on `derive`'s desk;
     where they do, it searches, and what it found takes the place of its words."""
 
+    spreads: bool = True  # its trainings, which a cluster can do
+
     @property
     def seconds_share(self) -> float:
         """Of the seconds that a fit would have, what the search takes."""
@@ -57,6 +71,36 @@ class Searcher:
     def told(self, names: Collection[str]) -> Searcher:
         """The same, leaving alone the fields of the recipe that a person has decided."""
         return self
+
+
+class Placer(ABC):
+    """A technique that says by which processes, and where, the fit of a recipe is done. Its `apply`
+    writes its words into the recipe; the fit is then its own to do."""
+
+    spreads: bool = True  # the fit, over workers that a cluster may have
+
+    @abstractmethod
+    def ready(self) -> None:
+        """Raises UserError for what is wrong and can be seen before any data are read."""
+
+    @abstractmethod
+    def settled(self, run: Run) -> Run:
+        """The completed run before anything of its fit is planned, with what the number of
+        processes changes in its recipe written down."""
+
+    @abstractmethod
+    def fitted(
+        self,
+        run: Run,
+        dataset: Dataset,
+        budget: Budget,
+        meter: Meter,
+        listener: Listener,
+        interrupt: Interrupting,
+        log_every: int | None,
+    ) -> tuple[Run, Mapping[str, torch.Tensor]]:
+        """As the fit of one process: the run with its curve, and the best weights. Raises
+        Interrupted after saving, and RunError where processes were lost."""
 
 
 class Hook:

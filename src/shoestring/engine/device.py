@@ -73,13 +73,15 @@ def settled(threads: int) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def seed_step(seed: int, step: int, device: str = "cpu") -> None:
+def seed_step(seed: int, step: int, device: str = "cpu", stream: int = 0) -> None:
     """Seeds torch's own generators for one step, so that dropout needs no stored state and a
-    resumed fit draws what an unbroken one would have drawn."""
+    resumed fit draws what an unbroken one would have drawn. Processes that do not share examples
+    draw from streams of their own."""
+    number = _mixed(seed, step) if not stream else _mixed(_mixed(seed, step), stream)
     if device == "cpu":  # ten times quicker than asking every device that there might be
-        torch.default_generator.manual_seed(_mixed(seed, step))
+        torch.default_generator.manual_seed(number)
     else:
-        torch.manual_seed(_mixed(seed, step))
+        torch.manual_seed(number)
 
 
 def environment(threads: int, device: str) -> Plain:

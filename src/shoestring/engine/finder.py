@@ -84,6 +84,7 @@ def _learning_rate(
     began = timed()
     _stepped(loop, 0.0, meter)
     step_seconds = timed() - began
+    seconds, step_seconds = placement.told([seconds, step_seconds])
     steps = RATE_STEPS
     if math.isfinite(seconds):
         steps = min(steps, int(seconds / max(step_seconds, 1e-6)))
@@ -201,6 +202,12 @@ def _batch_size(
     square root, or in proportion for plain gradient descent (Goyal et al. 2017; Malladi et al.
     2022)."""
     began, recipe = time.perf_counter(), run.recipe
+    if placement.workers > 1:
+        # Where memory ends for one process, the others would wait for it for ever.
+        raise UserError(
+            "find=batch tries batches until one does not fit, which it does in one process alone; "
+            "find the batch size without distribute, then give it with --batch-size"
+        )
 
     def tried(batch_size: int) -> Tried:
         return _timed(run.with_recipe(batch_size=batch_size), feeds, placement, meter)

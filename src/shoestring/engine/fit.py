@@ -58,15 +58,15 @@ def fit(
     torch.set_num_threads(run.recipe.threads or torch.get_num_threads())
     loop = Loop(run, feeds, placement, weights)
     run = _begun(run, loop, listener)
-    if fresh:
+    if fresh and placement.lead:
         store.write_started(run)
     notes = Notes(run.path, loop, budget, meter, placement, listener)
     safe = notes.resumed()
-    pace = pacing.Pace(run, budget, looks, placement.device)
+    pace = pacing.Pace(run, budget, looks, placement)
     log = Log(loop, pace, listener, log_every)
     while loop.progress.step < schedule.total_steps(pace.plan, loop.progress.step):
         p = loop.progress
-        if placement.agree(interrupt.asked):
+        if placement.stops(interrupt.asked):
             notes.stopped(safe)
             raise Interrupted(
                 f"stopped at step {p.step} of {schedule.total_steps(pace.plan, p.step)}; "
@@ -103,7 +103,7 @@ def fit(
         notes.ticked()
     notes.ended(safe)
     run = replace(run, architecture=loop.architecture, curve=tuple(loop.progress.curve))
-    return run, loop.best or loop.evaluation_weights()
+    return run, loop.result()
 
 
 def _begun(run: Run, loop: Loop, listener: Listener) -> Run:
@@ -150,7 +150,7 @@ class Notes:
     def resumed(self) -> Snapshot:
         """Puts the loop where a checkpoint left it, and returns where a rollback would go."""
         checkpoint, safe = self.folder / store.CHECKPOINT, self.folder / store.SAFE
-        if checkpoint.exists():
+        if store.stands(checkpoint):
             self.loop.restore(*self.placement.load(checkpoint))
             self.listener.say(f"resumed at step {self.loop.progress.step}")
         self.meter.cost += self.before
@@ -159,12 +159,12 @@ class Notes:
         )
         self._write(lambda: events.rewrite(self.folder, self.loop.progress.curve))
         self._spent()
-        return self.placement.load(safe) if safe.exists() else self.loop.snapshot()
+        return self.placement.load(safe) if store.stands(safe) else self.loop.snapshot()
 
     def looked(self, line: Plain, safe: Snapshot) -> None:
         self._write(lambda: store.append_lines(self.folder / store.METRICS, [line]))
         self._write(lambda: events.append(self.folder, [line]))
-        if time.monotonic() - self._written > pacing.CHECKPOINT_SECONDS:
+        if self._due(self._written):
             self._checkpoint(safe)
 
     def ticked(self) -> None:
@@ -174,18 +174,22 @@ class Notes:
 
     def stopped(self, safe: Snapshot) -> None:
         """Saves where the loop is, and apart from it where a rollback would go."""
-        self._write(lambda: self.placement.save(*safe, self.folder / store.SAFE))
+        self._write(lambda: self.placement.save(*safe, self.folder / store.SAFE), shared=True)
         self._checkpoint(self.loop.snapshot(), keep_safe=True)
 
     def ended(self, safe: Snapshot) -> None:
         """A long fit is not repeated for a process killed while it exports."""
-        if time.monotonic() - self._began > pacing.CHECKPOINT_SECONDS:
+        if self._due(self._began):
             self._checkpoint(safe)
 
+    def _due(self, since: float) -> bool:
+        return self.placement.agree(time.monotonic() - since > pacing.CHECKPOINT_SECONDS)
+
     def _checkpoint(self, snapshot: Snapshot, *, keep_safe: bool = False) -> None:
-        self._write(lambda: self.placement.save(*snapshot, self.folder / store.CHECKPOINT))
-        if not keep_safe:
-            (self.folder / store.SAFE).unlink(missing_ok=True)
+        path = self.folder / store.CHECKPOINT
+        self._write(lambda: self.placement.save(*snapshot, path), shared=True)
+        if not keep_safe and self.placement.lead:
+            store.drop(self.folder / store.SAFE)
         self._spent()
         self._written = time.monotonic()
 
@@ -195,8 +199,9 @@ class Notes:
         self._write(lambda: store.write_spent(self.folder, spent))
         self._ticked = time.monotonic()
 
-    def _write(self, work: Callable[[], None]) -> None:
-        if not self.placement.lead:
+    def _write(self, work: Callable[[], None], *, shared: bool = False) -> None:
+        """Does what the lead writes, or what all processes do together."""
+        if not (shared or self.placement.lead):
             return
         try:
             work()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from shoestring import plugins
 from shoestring.core.placement import Placement
-from shoestring.core.protocols import Batch, Dataset, Feed, Network, Task
+from shoestring.core.protocols import Batch, Dataset, Feed, Network, Quality, Task
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Hook
 from shoestring.engine import refresh, schedule
@@ -87,11 +87,7 @@ class Loop:
         self.architecture = run.architecture or self.network.architecture(recipe.network, run.facts)
         self.train, self.validation = feeds.train, feeds.validation
         seed_step(recipe.seed, -1, placement.device)
-        model = self.network.build(self.architecture)
-        if weights is not None:
-            model.load_state_dict({name: t.clone() for name, t in weights.items()})
-        for hook in self.hooks:
-            model = hook.prepare(model, self.network)
+        model = self._fresh(weights)
         # What the hooks have to say of where this fit begins.
         told = [hook.begin(model, self.network, run) for hook in self.hooks]
         self.beginnings = [line for line in told if line]
@@ -99,7 +95,8 @@ class Loop:
         self.tutor = next((tutor for tutor in tutors if tutor is not None), None)
         self.raw = model  # its state dict has the names that are stored
         self.model = placement.place(model)
-        self.steppers = steppers(self.raw, recipe, self.network, self.hooks)
+        self.judged = placement.judge(self.raw, self._fresh)  # what looks look at, in the lead
+        self.steppers = steppers(self.raw, recipe, self.network, self.hooks, placement.orthogonal)
         self.progress = Progress()
         self.tensors: dict[str, Any] = {}  # the hooks' tensors and numbers
         self.best: dict[str, torch.Tensor] = {}
@@ -112,6 +109,14 @@ class Loop:
         self._order: Sequence[torch.Tensor] = ()
         self._order_epoch = -1
 
+    def _fresh(self, weights: Mapping[str, torch.Tensor] | None = None) -> torch.nn.Module:
+        model = self.network.build(self.architecture)
+        if weights is not None:
+            model.load_state_dict({name: t.clone() for name, t in weights.items()})
+        for hook in self.hooks:
+            model = hook.prepare(model, self.network)
+        return model
+
     # --- one step ---
 
     def batch(self) -> Batch:
@@ -120,8 +125,10 @@ class Loop:
         if self._order_epoch != p.epoch:
             self._order = self.train.order(recipe.batch_size or 1, recipe.seed, p.epoch)
             self._order_epoch = p.epoch
-        ids = self.placement.shard(self._order[p.offset])
-        batch = self.train.batch(ids)
+        together = self._order[p.offset]
+        ids = self.placement.shard(together)
+        # With no example of its own a process goes along on one that counts for nothing.
+        batch = self.train.batch(ids if len(ids) else together[:1])
         if self.hooks:
             draws = KeyedDraws(recipe.seed, p.epoch, batch.ids)
             for hook in self.hooks:
@@ -129,12 +136,13 @@ class Loop:
         p.offset += 1
         if p.offset == len(self._order):
             p.epoch, p.offset = p.epoch + 1, 0
-        return replace(batch, inputs=self.train.prepare(batch.inputs))
+        size = batch.size if len(ids) else 0
+        return replace(batch, inputs=self.train.prepare(batch.inputs), size=size)
 
     def step(self, progress: float, factor: float) -> Stepped:
         """One optimizer step."""
         recipe, p = self.recipe, self.progress
-        seed_step(recipe.seed, p.step, self.placement.device)
+        seed_step(recipe.seed, p.step, self.placement.device, self.placement.stream)
         rate = (recipe.learning_rate or 0.0) * factor
         rate *= schedule.shape(recipe.schedule or "constant", progress, recipe.warm_up)
         for hook in self.hooks:
@@ -144,10 +152,9 @@ class Loop:
         for hook in self.hooks:
             hook.begin_step(self.raw, self.network, progress)
         batches = [self.batch() for _ in range(recipe.accumulate or 1)]
-        labels = sum(batch.size for batch in batches)
-        loss_sum, right = self._backward(batches, labels)
+        found = self.placement.backward(self, batches)
         if recipe.clip:
-            torch.nn.utils.clip_grad_norm_(self.raw.parameters(), recipe.clip)
+            self.placement.clip(self.raw.parameters(), recipe.clip)
         for hook in self.hooks:
             hook.before_step(self.raw)
         for stepper in self.steppers:
@@ -156,32 +163,22 @@ class Loop:
         for hook in self.hooks:
             hook.after_step(self.raw, rate, self.tensors)
         p.step += 1
-        self.sums[0] += loss_sum
-        self.sums[1] += right
-        self.sums[2] += labels
-        return Stepped(loss_sum / labels, labels, sum(len(batch.ids) for batch in batches))
+        self.sums[0] += found.loss_sum
+        self.sums[1] += found.right
+        self.sums[2] += found.labels
+        return Stepped(found.loss_sum / found.labels, found.labels, found.examples)
 
-    def _backward(self, batches: Sequence[Batch], labels: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds up the gradients of the mean loss over all labels of the batches. Returns the sum
-        of the losses and how many labels were right."""
-        total = right_total = torch.zeros((), device=self.placement.device)
-        for batch in batches:
-            share = batch.size / labels
-
-            def part(batch: Batch, share: float = share) -> tuple[torch.Tensor, torch.Tensor]:
-                loss, right = self.loss(batch)
-                return (loss if share == 1.0 else loss * share), right
-
-            loss, right = self.placement.forward_backward(part, batch)
-            total, right_total = total + loss * labels, right_total + right
-        return total, right_total
-
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.autocast():
-            logits_NC, labels_N = self.network.logits(self.model, batch.inputs, batch.targets)
-            if self.tutor is not None:
-                with torch.no_grad():
-                    batch = replace(batch, taught=self.tutor(batch))
+            return self.network.logits(self.model, batch.inputs, batch.targets)
+
+    def loss_of(
+        self, logits_NC: torch.Tensor, labels_N: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean loss over the labels of a batch, and how many of them were right."""
+        if self.tutor is not None:
+            with self.autocast(), torch.no_grad():
+                batch = replace(batch, taught=self.tutor(batch))
         self.classes = logits_NC.shape[1]
         smoothing = self.recipe.label_smoothing or 0.0
         if batch.soft_targets is None and self.classes >= MANY_CLASSES:
@@ -209,34 +206,34 @@ class Loop:
             weights.update(hook.evaluation_weights(self.raw, self.tensors) or {})
         return weights
 
+    def result(self) -> dict[str, torch.Tensor]:
+        """The best weights, in the lead."""
+        if self.progress.best_quality > -math.inf:
+            return self.best
+        return self.placement.whole(self.evaluation_weights())
+
     def evaluate(self) -> dict[str, Any]:
         """Looks at the validation split and keeps the weights if they are the best so far. The
         line for the curve also holds the training means since the look before."""
-        p = self.progress
-        own = {name: t.clone() for name, t in self.raw.state_dict().items()}
-        kept = {name: t.detach().clone() for name, t in self.evaluation_weights().items()}
-        self.raw.load_state_dict(kept)
-        refreshed = max((hook.refreshed_batches for hook in self.hooks), default=0)
-        if refreshed and refresh.normalizes(self.raw):
-            refresh.statistics(self.raw, self._some(refreshed), self._forward)
-            kept = {name: t.detach().clone() for name, t in self.raw.state_dict().items()}
-        self.raw.eval()
-        with torch.no_grad(), self.autocast():
-            found = self.task.quality(self.network, self.raw, self.validation)
-        self.raw.train()
-        self.raw.load_state_dict(own)
+        p, placement = self.progress, self.placement
+        placement.settle(self.raw)
+        kept = placement.whole(self.evaluation_weights())
+        seen = None
+        if placement.lead:
+            seen, kept = self._seen(kept)
+        found = Quality(**placement.told(None if seen is None else vars(seen)))
         gained = found.quality - p.best_quality
         if gained > found.noise or (gained >= -found.noise and found.loss < p.best_loss):
             p.best_quality, p.best_loss = found.quality, found.loss
-            self.best = kept
+            self.best = kept if placement.lead else {}
         sums = self.sums.cpu().clone()
         loss_sum, right, labels = (float(x) for x in sums - self.looked)
         self.looked = sums
         line = {
             "step": p.step,
             "epoch": round(p.epoch + p.offset / max(1, len(self._order)), 3),
-            "train_loss": self.placement.mean(loss_sum, labels),
-            "train_accuracy": self.placement.mean(right, labels),
+            "train_loss": loss_sum / max(labels, 1.0),
+            "train_accuracy": right / max(labels, 1.0),
             "quality": found.quality,
             "validation_loss": found.loss,
         }
@@ -246,21 +243,39 @@ class Loop:
         self.looked_share = max(1, found.examples) / max(1, len(self.validation))
         return line
 
+    def _seen(self, kept: dict[str, torch.Tensor]) -> tuple[Quality, dict[str, torch.Tensor]]:
+        """What the validation split says of these weights, and the weights with the statistics of
+        normalisation that a hook asked to refresh. The judged model is left as it was."""
+        judged = self.judged
+        own = {name: t.clone() for name, t in judged.state_dict().items()}
+        judged.load_state_dict(kept)
+        refreshed = max((hook.refreshed_batches for hook in self.hooks), default=0)
+        if refreshed and refresh.normalizes(judged):
+            refresh.statistics(judged, self._some(refreshed), self._forward)
+            kept = {name: t.detach().clone() for name, t in judged.state_dict().items()}
+        judged.eval()
+        with torch.no_grad(), self.autocast():
+            found = self.task.quality(self.network, judged, self.validation)
+        judged.train()
+        judged.load_state_dict(own)
+        return found, kept
+
     def _some(self, count: int) -> Iterator[Batch]:
         """The first batches of the first epoch, as the hooks do not change them."""
         order = self.train.order(self.recipe.batch_size or 1, self.recipe.seed, 0)
         for ids in order[:count]:
-            batch = self.train.batch(self.placement.shard(ids))
+            batch = self.train.batch(ids)
             yield replace(batch, inputs=self.train.prepare(batch.inputs))
 
     def _forward(self, batch: Batch) -> None:
         with self.autocast():
-            self.network.logits(self.model, batch.inputs, batch.targets)
+            self.network.logits(self.judged, batch.inputs, batch.targets)
 
     # --- checkpoints ---
 
     def snapshot(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors and values from which `restore` goes on exactly."""
+        self.placement.settle(self.raw)
         tensors = {f"model.{n}": t.clone() for n, t in self.raw.state_dict().items()}
         tensors |= {f"best.{n}": t for n, t in self.best.items()}
         tensors |= {"sums": self.sums.clone(), "looked": self.looked.clone()}
@@ -283,12 +298,16 @@ class Loop:
                 if n.startswith(prefix)
             }
 
-        self.raw.load_state_dict(part("model."))
+        like, own = self.placement.like, self.raw.state_dict()
+        self.raw.load_state_dict({n: like(t, own[n]) for n, t in part("model.").items()})
         self.best = part("best.")
         self.sums = tensors["sums"].to(self.placement.device, copy=True)
         self.looked = tensors["looked"].clone()
         progress = values["progress"]
         self.progress = Progress(**{**progress, "curve": list(progress["curve"])})
-        self.tensors = {**part("state."), **values["numbers"]}
-        restore_state(self.steppers, part("optimizer."))
+        self.tensors = {**values["numbers"]}
+        for name, tensor in part("state.").items():  # one that is named for a weight lies as it
+            weight = next((w for n, w in own.items() if name.endswith(n)), tensor)
+            self.tensors[name] = like(tensor, weight)
+        restore_state(self.steppers, part("optimizer."), like)
         self._order_epoch = -1

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shoestring import plugins
+from shoestring.core import jobs
 from shoestring.core.budget import Budget
-from shoestring.core.errors import UserError
+from shoestring.core.errors import Interrupted, RunError, UserError
+from shoestring.core.jobs import Job
+from shoestring.core.plain import to_plain
 from shoestring.core.quantizing import LAYERS
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
@@ -140,6 +146,9 @@ def grown(
         length |= {"schedule": "cosine", "warm_up": SNAPSHOT_WARM_UP}
     elif epochs is None:  # looks where the run had them: it is the same fit with another seed
         length["evaluate_every"] = child.recipe.evaluate_every
+    where = jobs.pool()
+    if where is not None and cycle is None:
+        return _side_by_side(where, child, begin, count, budget, epochs, length)
     made: list[Member] = []
     for number in range(1, count + 1):
         seed = child.recipe.seed + number
@@ -152,6 +161,58 @@ def grown(
         quantization = requantized(child, own, begin.quantization)
         made.append(Member(name, begin.architecture, own, quantization))
     return made
+
+
+def _side_by_side(
+    where: jobs.Pool,
+    child: Run,
+    begin: Member,
+    count: int,
+    budget: Budget,
+    epochs: float | None,
+    length: Plain,
+) -> list[Member]:
+    """The same with other seeds, in a pool. RunError where one of them fails."""
+    from shoestring.engine import fits
+
+    threads = child.recipe.threads or 1
+    rounds = ceil(count / where.size(threads))
+    seconds = None
+    if budget.seconds is not None:
+        seconds = max(1.0, GROWING * budget.remaining() / rounds)
+    bare = replace(child, path=Path(), receipts=(), findings=(), lineage=(), curve=())
+    waiting = deque(
+        Job(
+            f"member-{seed}",
+            fits.MEMBER,
+            to_plain(fits.Member(bare, {**length, "seed": seed}, epochs, seconds)),
+            cpus=threads,
+            gpus=int(child.recipe.device.startswith("cuda")),
+        )
+        for seed in range(child.recipe.seed + 1, child.recipe.seed + 1 + count)
+    )
+    order = [job.name for job in waiting]
+    made: dict[str, Member] = {}
+    try:
+        while len(made) < count:
+            if derive.desk().interrupt.asked:
+                raise Interrupted("asked to stop while members were trained")
+            while waiting and where.room(threads):
+                where.submit(waiting.popleft())
+            for done in where.results():
+                name = f"seed {done.job.name.rpartition('-')[2]}"
+                if done.error or done.stopped:
+                    raise RunError(f"ensemble: {name} was not trained: {done.error or 'stopped'}")
+                derive.listener().say(f"ensemble: {name} is trained, {len(made) + 1} of {count}")
+                path = child.path / f".{done.job.name}"
+                store.write_atomically(path, done.files[store.WEIGHTS])
+                own, _ = store.load_tensors(path)
+                path.unlink()
+                quantization = requantized(child, own, begin.quantization)
+                made[done.job.name] = Member(name, begin.architecture, own, quantization)
+    finally:
+        where.stop()
+    return [made[name] for name in order]
 
 
 def requantized(child: Run, weights: Mapping[str, torch.Tensor], quantization: Plain) -> Plain:

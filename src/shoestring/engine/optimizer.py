@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ MUON_RATE = 10.0  # times the learning rate of the rest: 0.1 beside AdamW's 0.01
 MUON_MOMENTUM = 0.6
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic of Jordan et al. 2024
 NEWTON_SCHULZ_STEPS = 3
+
+Like = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Way = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 
 
 class Stepper(ABC):
@@ -124,8 +127,12 @@ class Muon(Stepper):
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
     torch.optim.Muon takes matrices only, and does not hold the norm, on which the short schedules
-    here rely.
+    here rely. `way` makes a whole matrix of an update that is cut, and cuts the answer again.
     """
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], way: Way) -> None:
+        super().__init__(groups)
+        self._way = way
 
     def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"momentum": torch.zeros_like(weight)}
@@ -134,13 +141,17 @@ class Muon(Stepper):
         for weight in weights:
             gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
             momentum.mul_(MUON_MOMENTUM).add_(gradient)
-            update = orthogonal(gradient.add(momentum, alpha=MUON_MOMENTUM))
+            update = self._way(gradient.add(momentum, alpha=MUON_MOMENTUM), orthogonal)
             weight.mul_(len(weight) ** 0.5 / (weight.norm() + 1e-7))
             weight.sub_(update, alpha=rate)
 
 
 def steppers(
-    model: nn.Module, recipe: Recipe, network: Network, hooks: Sequence[Hook]
+    model: nn.Module,
+    recipe: Recipe,
+    network: Network,
+    hooks: Sequence[Hook],
+    way: Way = lambda update, way: way(update),
 ) -> list[Stepper]:
     """What steps a model's weights. Weight decay spares biases and normalisation, which have one
     dimension. `muon` is Muon for what the network names and AdamW for the rest. Groups may carry
@@ -169,7 +180,7 @@ def steppers(
             first = Adam(groups, (0.9, recipe.beta2 or 0.95))  # short fits: forget fast
     if not hidden:
         return [first]
-    return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}])]
+    return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}], way)]
 
 
 def _decaying(group: Mapping[str, Any], decay: float) -> list[dict[str, Any]]:
@@ -225,23 +236,18 @@ def state_tensors(steppers: Sequence[Stepper]) -> dict[str, torch.Tensor]:
     }
 
 
-def restore_state(steppers: Sequence[Stepper], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Puts back what `state_tensors` took."""
+def restore_state(
+    steppers: Sequence[Stepper], tensors: Mapping[str, torch.Tensor], like: Like
+) -> None:
+    """Puts back what `state_tensors` took, each tensor in the form that `like` gives it for its
+    weight."""
     for number, stepper in enumerate(steppers):
         stepper.state.clear()
         for index, weight in enumerate(stepper.weights()):
             prefix = f"{number}.{index}."
             found = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
             if found:
-                stepper.state[weight] = {n: _like(t, weight) for n, t in found.items()}
-
-
-def _like(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The tensor in the weight's memory order: sums over another order round differently, and a
-    resumed fit would drift from an unbroken one."""
-    if tensor.shape != weight.shape:
-        return tensor
-    return torch.empty_like(weight, requires_grad=False).copy_(tensor)
+                stepper.state[weight] = {n: like(t, weight) for n, t in found.items()}
 
 
 def _gradient(weight: torch.Tensor) -> torch.Tensor:

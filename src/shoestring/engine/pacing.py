@@ -12,6 +12,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.listener import Listener
 from shoestring.core.placement import Placement
+from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import schedule, store
@@ -114,6 +115,7 @@ def planned(
         )
     every = recipe.evaluate_every or max(1, -(-steps // round(count)))
     recipe = replace(recipe, evaluate_every=every, plan=(PlanChange(0, steps, reason),))
+    recipe = from_plain(Recipe, placement.told(to_plain(recipe)))  # of one clock
     return replace(run, recipe=recipe), looks
 
 
@@ -158,7 +160,7 @@ def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Tri
     def tried(precision: str, threads: int) -> Trial:
         torch.set_num_threads(threads)
         loop = Loop(run.with_recipe(precision=precision, threads=threads), feeds, placement)
-        return Trial(precision, threads, seconds_a_step(loop, budget))
+        return Trial(precision, threads, placement.told(seconds_a_step(loop, budget)))
 
     threads = run.recipe.threads or default_threads()
     precisions = (run.recipe.precision,) if run.recipe.precision else PRECISIONS
@@ -176,11 +178,11 @@ def seconds_a_step(loop: Loop, budget: Budget) -> float:
     began = time.perf_counter()
     for _ in range(TRIAL_STEPS):
         loop.step(0.0, 0.0)
-        if time.perf_counter() - began > limit:
+        if loop.placement.agree(time.perf_counter() - began > limit):
             break
     wait(loop.placement.device)
     began, steps = time.perf_counter(), 0
-    while steps < 1 or time.perf_counter() - began < limit:
+    while steps < 1 or not loop.placement.agree(time.perf_counter() - began >= limit):
         loop.step(0.0, 0.0)
         steps += 1
     wait(loop.placement.device)
@@ -191,10 +193,10 @@ class Pace:
     """Watches the clock during a fit and changes the plan, in writing and before it takes effect,
     where the present rate would overrun the budget, or would leave much of it unused."""
 
-    def __init__(self, run: Run, budget: Budget, looks: Looks, device: str) -> None:
+    def __init__(self, run: Run, budget: Budget, looks: Looks, placement: Placement) -> None:
         self.plan = run.recipe.plan
         self._recipe: Recipe = run.recipe
-        self._budget, self._looks, self._device = budget, looks, device
+        self._budget, self._looks, self._placement = budget, looks, placement
         self._step_seconds = 0.0
         self._every = run.recipe.evaluate_every or 0
         self._began, self._steps, self._fresh = time.monotonic(), 0, False
@@ -205,7 +207,7 @@ class Pace:
         self._steps += 1
         seconds = time.monotonic() - self._began
         if seconds >= self._window() and self._steps > TRIAL_STEPS:
-            wait(self._device)
+            wait(self._placement.device)
             now = time.monotonic()
             self._step_seconds = (now - self._began) / self._steps
             self._began, self._steps, self._fresh = now, 0, True
@@ -233,11 +235,19 @@ class Pace:
         return left * self._step_seconds + looks * self._looks.seconds
 
     def kept(self, run: Run, step: int) -> Run:
-        """The run, with a changed plan where the clock asks for one. A record that reaches beyond
-        this step is replayed first."""
+        """The run, with a changed plan where the lead's clock asks for one. A record that reaches
+        beyond this step is replayed first."""
         fresh, self._fresh = self._fresh, False
-        if self._budget.seconds is None or not fresh or step < self.plan[-1].at_step:
+        if self._budget.seconds is None or step < self.plan[-1].at_step:
             return run
+        change = self._asked(step) if fresh and self._placement.lead else None
+        if not self._placement.agree(change is not None):
+            return run
+        told = self._placement.told(None if change is None else to_plain(change))
+        return self.change(run, from_plain(PlanChange, told))
+
+    def _asked(self, step: int) -> PlanChange | None:
+        """What the clock asks for after a window that it has just measured."""
         left = self._left()
         rest = self.plan[-1].total_steps - step
         affordable = max(1, int(left / self._whole_step_seconds()))
@@ -247,11 +257,11 @@ class Pace:
         self._under = self._under + 1 if under else 0
         enough = WINDOWS if left > LAST_SECONDS else 1
         if max(self._over, self._under) < enough:
-            return run
+            return None
         self._over = self._under = 0
         last = step + min(affordable, 3 * rest)
         rate = f"{max(0.0, left):.1f} s left at {1 / self._step_seconds:.1f} steps a second"
-        return self.change(run, PlanChange(step, last, rate))
+        return PlanChange(step, last, rate)
 
     def _whole_step_seconds(self) -> float:
         """Of a step with its part of a look, and the margin."""
@@ -271,6 +281,7 @@ class Pace:
         """Writes a change of the plan down, and only then lets it take effect."""
         plan = (*(c for c in run.recipe.plan if c.at_step <= change.at_step), change)
         run = run.with_recipe(plan=plan)
-        store.write_started(run)
+        if self._placement.lead:
+            store.write_started(run)
         self.plan = plan
         return run

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shoestring import plugins
+from shoestring.core import jobs
 from shoestring.core.budget import Budget
 from shoestring.core.errors import RunError, Skipped, UserError
 from shoestring.core.protocols import Dataset
@@ -19,11 +20,12 @@ from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.space import Range
 from shoestring.engine import derive, device, pacing, space, store
+from shoestring.engine.fits import LOOKS, Length
 from shoestring.engine.loop import Feeds, Loop, hooks_of
 from shoestring.engine.placement import Local
 from shoestring.engine.pool import Halves
 from shoestring.engine.study import RUNGS, Stop
-from shoestring.engine.trial import LOOKS, Length, Search
+from shoestring.engine.trial import Search
 
 # What a trial takes on average, in whole ones: of three trials one goes on to each longer rung, and
 # a little more, for the first have nothing to be compared with.
@@ -71,6 +73,7 @@ def planned(run: Run, asked: Asked, budget: Budget) -> Search:
         Length(),
         stop=asked.stop,
         checkpoints=asked.checkpoints,
+        most=asked.processes,
         began_seconds=budget.elapsed(),
         asked_seconds=budget.seconds,
         warm_starts=warm,
@@ -208,6 +211,10 @@ def _measured(search: Search, dataset: Dataset, asked: Asked, budget: Budget) ->
 
 def _processes(search: Search, asked: Asked, seconds: float | None) -> int:
     """One for each core, where there are several, and long enough for them to start."""
+    pool = jobs.pool()
+    if pool is not None:
+        side_by_side = pool.size(search.run.recipe.threads or 1)
+        return max(1, min(asked.processes or side_by_side, search.trials))
     if asked.processes is not None:
         return asked.processes
     if search.run.recipe.device != "cpu" or (seconds is not None and seconds < ALONE_SECONDS):

@@ -15,7 +15,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run
 from shoestring.core.space import Range
-from shoestring.core.techniques import Finisher, Searcher
+from shoestring.core.techniques import Finisher, Placer, Searcher
 
 KEYS = ("low", "high", "log", "choices", "scales")
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -185,7 +185,7 @@ def _known_field(name: str) -> None:
 def _techniques() -> list[str]:
     """Those that change a fit: what comes after it is no part of a trial."""
     kinds = {name: plugins.technique_class(name) for name in plugins.technique_names()}
-    return [n for n, kind in kinds.items() if not issubclass(kind, (Finisher, Searcher))]
+    return [n for n, kind in kinds.items() if not issubclass(kind, (Finisher, Placer, Searcher))]
 
 
 def _known_option(name: str, option: str) -> None:

@@ -32,7 +32,8 @@ CHECKPOINT, SPENT = "checkpoint.safetensors", "spent.json"  # of a run that is n
 BUILD = "build.json"  # of a build that is not finished
 TRIALS, TRIALS_FOLDER = "trials.json", "trials"  # of a search before the fit
 _OWN: tuple[str, ...] = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS)
-_OWN += (SAFE, CHECKPOINT, STARTED, SPENT)
+POINTERS = tuple(name.replace(".safetensors", ".json") for name in (CHECKPOINT, SAFE))
+_OWN += (SAFE, CHECKPOINT, *POINTERS, STARTED, SPENT)
 _OWN += (TRIALS, TRIALS_FOLDER, EVENTS, BUILD)
 
 
@@ -61,8 +62,10 @@ def write_finished(run: Run) -> Run:
     """Writes run.json last: with it the folder is finished, and what only a resume needs goes."""
     write_atomically(run.path / RECIPE, recipe_toml(run.recipe))
     write_atomically(run.path / RUN, _json(to_plain(replace(run, path=Path(".")))))
-    for name in (CHECKPOINT, SAFE, STARTED, SPENT):
+    for name in (STARTED, SPENT):
         (run.path / name).unlink(missing_ok=True)
+    for name in (CHECKPOINT, SAFE):
+        drop(run.path / name)
     for left in run.path.glob(".*"):  # by processes that were killed while they wrote
         remove(left)
     return run
@@ -137,6 +140,15 @@ def read(path: str | os.PathLike[str]) -> Run:
             )
         raise RunError(f"{folder} is not a run: it has no {RUN}")
     return _read(folder, RUN)
+
+
+def take(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A finished run's folder, of the files of one that was made elsewhere; run.json comes last."""
+    if folder.exists():  # of one that was killed
+        remove(folder)
+    create(folder)
+    for name in sorted(files, key=lambda name: name == RUN):
+        write_atomically(folder / name, files[name])
 
 
 def begun(folder: Path) -> bool:
@@ -224,8 +236,12 @@ def _without_none(plain: Any) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain) -> None:
-    """Tensors and plain values in one safetensors file, written whole or not at all. A tensor that
-    goes under two names, as tied weights do, is written once."""
+    """Tensors and plain values in one safetensors file, written whole or not at all."""
+    write_atomically(path, tensor_bytes(tensors, values))
+
+
+def tensor_bytes(tensors: Mapping[str, torch.Tensor], values: Plain) -> bytes:
+    """Such a file. A tensor that goes under two names, as tied weights do, is there once."""
     from safetensors.torch import save
 
     first: dict[tuple[object, ...], str] = {}
@@ -237,7 +253,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain)
     once = {n: t.detach().to("cpu").contiguous() for n, t in tensors.items() if n not in same}
     # One key alone: safetensors writes several in an order that differs from process to process.
     notes = {"values": to_plain(values)} | ({"same": same} if same else {})
-    write_atomically(path, save(once, {"notes": json.dumps(notes)}))
+    return bytes(save(once, {"notes": json.dumps(notes)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -255,6 +271,25 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return tensors | {name: tensors[first] for name, first in same.items()}, notes["values"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def pointer(path: Path) -> Path:
+    """The file that says where the checkpoint of this name lies in parts, written by several
+    processes."""
+    return path.with_suffix(".json")
+
+
+def stands(path: Path) -> bool:
+    """Whether there is a checkpoint of this name, in one file or in parts."""
+    return path.exists() or pointer(path).exists()
+
+
+def drop(path: Path) -> None:
+    """Removes a checkpoint, in one file or in parts."""
+    path.unlink(missing_ok=True)
+    pointer(path).unlink(missing_ok=True)
+    for parts in path.parent.glob(f"{path.stem}-*"):
+        remove(parts)
 
 
 def append_lines(path: Path, lines: Iterable[Plain]) -> None:

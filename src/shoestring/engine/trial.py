@@ -1,4 +1,4 @@
-"""trial: one trial of a search after the other, in this process, each by fits of rising length.
+"""trial: one trial of a search after the other, each by fits of rising length in a pool.
 
 Each of its fits is a whole one, with a schedule of its own length: a fit that is cut off while its
 rate is high says little of where it would have ended.
@@ -12,45 +12,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from shoestring import plugins
-from shoestring.core.budget import Budget, Meter
-from shoestring.core.errors import Interrupted, UserError
-from shoestring.core.listener import Quiet
+from shoestring.core.errors import UserError
+from shoestring.core.jobs import Done, Job, Pool
 from shoestring.core.plain import to_plain
-from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.space import Range
 from shoestring.core.trials import TrialLine
-from shoestring.engine import device, fit, pacing, store
-from shoestring.engine.interrupt import Interrupt
-from shoestring.engine.loop import Feeds, Loop
-from shoestring.engine.placement import Local
+from shoestring.engine import store
+from shoestring.engine.fits import LOOKS, RUNG, Length, Rung
+from shoestring.engine.here import Here
 from shoestring.engine.space import with_values
 from shoestring.engine.study import DEFAULTS, RUNGS, Stop, Study
 
 if TYPE_CHECKING:
     import optuna
 
-LOOKS = 3  # at validation, of a whole trial: the best of them counts, as in the fit that ships
 SEARCH = "search.json"
-ASKED_EVERY = 5  # steps between two looks at the clock
-
-
-@dataclass(frozen=True)
-class Length:
-    """Of a whole trial, in one of these."""
-
-    seconds: float | None = None
-    steps: int | None = None
-    epochs: float | None = None
-
-    def __str__(self) -> str:
-        if self.seconds is not None:
-            return f"{self.seconds:.1f} s"
-        return f"{self.epochs:.2g} epochs" if self.epochs is not None else f"{self.steps} steps"
+GRACE_SECONDS = 1.0  # after the deadline, for jobs to note that they were cut off
 
 
 @dataclass(frozen=True)
@@ -64,6 +44,7 @@ class Search:
     stop: Stop = "halving"
     checkpoints: int = 3
     processes: int = 1
+    most: int | None = None  # trials side by side in a pool; None: as many as it has room for
     look_seconds: float = 0.0  # of one look at what trials are judged on
     first_seconds: float = 0.0  # of a trial's shortest fit, roughly
     began_seconds: float = 0.0  # of the budget, that were used when it began
@@ -75,72 +56,122 @@ class Search:
 
 
 @dataclass
-class _Watch(Quiet):
-    """Ends a fit at the deadline, or where somebody asked."""
+class Climb:
+    """A trial that is at one of its rungs."""
 
-    deadline: float
-    asked: Callable[[], bool]
-    stop: Interrupt = field(default_factory=Interrupt)
-
-    def step(
-        self, step: int, total: int, seconds_left: float, loss: float, accuracy: float, rate: float
-    ) -> None:
-        if not self.stop.asked and (self.asked() or time.monotonic() > self.deadline):
-            self.stop.ask()
+    trial: optuna.Trial
+    run: Run
+    rungs: tuple[int, ...]  # that are left, the one it is at being the first
+    whole: int | None = None  # steps of a whole trial with these values
+    began: float = field(default_factory=time.perf_counter)
 
 
 class Bench:
-    """Where a process does trials."""
+    """Where trials are asked for, and their fits handed to a pool."""
 
     def __init__(
         self,
         folder: Path,
         search: Search,
         study: Study,
-        dataset: Dataset,
+        examples: int,  # of validation, that trials are judged on
         *,
         worker: int = 0,
         deadline: float = float("inf"),  # of time.monotonic
         asked: Callable[[], bool] = lambda: False,  # whether somebody wants it to end
         told: Callable[[TrialLine], None] = lambda line: None,
+        pool: Pool | None = None,  # None: one fit at a time in this process
     ) -> None:
-        self.folder, self.search, self.study, self.dataset = folder, search, study, dataset
+        self.folder, self.search, self.study, self.examples = folder, search, study, examples
         self.worker, self.deadline, self.asked, self.told = worker, deadline, asked, told
-        self.place = Local(search.run.recipe.device)
+        self.pool = Here(folder, asked) if pool is None else pool
+        self._climbing: dict[str, Climb] = {}
 
     def work(self) -> None:
-        """Until there were enough trials, the seconds are over, or somebody asks."""
-        recipe = self.search.run.recipe
-        with device.settled(recipe.threads or device.default_threads()):
-            while not self.asked() and self._left() > self.search.first_seconds:
-                trial = self.study.ask(self.worker)
-                if trial is None:
+        """Until there were enough trials, the seconds are over, or somebody asks. What a pool can
+        do side by side is begun, and no more: each trial is drawn with all that is known then."""
+        try:
+            while not self.asked():
+                self._begun_where_there_is_room()
+                if not self._climbing:
                     return
-                self._tried(trial)
-                if not self.asked():
-                    self.told(next(x for x in self.study.lines() if x.number == trial.number))
+                for done in self.pool.results():
+                    self._heard(done)
+                if self._left() < -GRACE_SECONDS and self._climbing:
+                    for climb in self._climbing.values():
+                        self._cut_off(climb.trial)
+                    return
+        finally:
+            self.pool.stop()
 
     def _left(self) -> float:
         return self.deadline - time.monotonic()
 
-    def _tried(self, trial: optuna.Trial) -> None:
-        home = self.folder / f"{trial.number:03d}"
-        began = time.perf_counter()
-        store.remove(home)
-        try:
-            self._climbed(trial, home)
-        except Interrupted:
+    def _begun_where_there_is_room(self) -> None:
+        threads = self.search.run.recipe.threads or 1
+        most = self.search.most or self.search.trials
+        while len(self._climbing) < most and self.pool.room(threads):
+            if self.asked() or self._left() <= self.search.first_seconds:
+                return
+            trial = self.study.ask(self.worker)
+            if trial is None:
+                return
+            try:
+                run = trial_run(self.search, self.study, trial)
+            except (UserError, ValueError) as error:  # values that do not go together
+                self.study.gave_up(trial, str(error))
+                self._tell(trial)
+                continue
+            # Without halving, the first rungs are noted from the whole trial in their place.
+            rungs = RUNGS[-1:] if self.search.stop == "none" else RUNGS
+            self._submit(Climb(trial, run, rungs))
+
+    def _submit(self, climb: Climb) -> None:
+        units = climb.rungs[0]
+        name = f"{climb.trial.number:03d}"
+        self._climbing[name] = climb
+        seconds = None if self.deadline == float("inf") else max(0.0, self._left())
+        rung = Rung(
+            replace(climb.run, path=Path()),
+            units,
+            self.search.length,
+            climb.whole,
+            LOOKS if units == RUNGS[-1] else 1,
+            self.search.look_seconds,
+            seconds,
+        )
+        threads = self.search.run.recipe.threads or 1
+        gpus = int(self.search.run.recipe.device.startswith("cuda"))
+        self.pool.submit(Job(name, RUNG, to_plain(rung), cpus=threads, gpus=gpus))
+
+    def _heard(self, done: Done) -> None:
+        climb = self._climbing.pop(done.job.name)
+        trial = climb.trial
+        if done.stopped:
             if self.asked():  # it is done again when the search goes on
                 return
             self._cut_off(trial)
-        # What values that do not go together raise: a shape that torch refuses, memory that ends.
-        except (UserError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
-            self.study.gave_up(trial, _said(error))
+        elif done.error:
+            self.study.gave_up(trial, done.error)
         else:
-            trial.set_user_attr("seconds", time.perf_counter() - began)
+            units, found = climb.rungs[0], done.values
+            noted = {name: found[name] for name in ("quality", "loss", "steps")}
+            trial.set_user_attr(f"rung {units}", noted)
+            value = self._value(found["quality"], found["loss"])
+            if self.search.stop == "none":
+                trial.report(value, RUNGS[0])
+            more = self.study.worth_more(trial, units, value)
+            self._kept(trial.number, done.files)
+            if more and len(climb.rungs) > 1:
+                self._submit(replace(climb, rungs=climb.rungs[1:], whole=int(found["whole"])))
+                return
+            trial.set_user_attr("seconds", time.perf_counter() - climb.began)
             self.study.ended(trial)
-        finally:
-            store.remove(home)
+        if not self.asked():
+            self._tell(trial)
+
+    def _tell(self, trial: optuna.Trial) -> None:
+        self.told(next(x for x in self.study.lines() if x.number == trial.number))
 
     def _cut_off(self, trial: optuna.Trial) -> None:
         reason = "the seconds of the search were over in the middle of it"
@@ -153,66 +184,13 @@ class Bench:
     def _begun(self) -> list[TrialLine]:
         return [self.study.line(trial) for trial in self.study.trials()]
 
-    def _climbed(self, trial: optuna.Trial, home: Path) -> None:
-        run = trial_run(self.search, self.study, trial)
-        store.create(home)
-        store.keep(home, self.dataset.files)
-        whole = self._steps(replace(run, path=home))
-        for units in RUNGS:
-            if self.search.stop == "none" and units < RUNGS[-1]:
-                # Noted for what each range is worth, with the whole trial in its place.
-                continue
-            steps = max(1, round(whole * units / RUNGS[-1]))
-            fitted, weights = self._fitted(run, home, steps, LOOKS if units == RUNGS[-1] else 1)
-            best = max(fitted.curve, key=lambda look: (look["quality"], -look["validation_loss"]))
-            quality, loss = float(best["quality"]), float(best["validation_loss"])
-            noted = {"quality": quality, "loss": loss, "steps": steps}
-            trial.set_user_attr(f"rung {units}", noted)
-            value = self._value(quality, loss)
-            if self.search.stop == "none":
-                trial.report(value, RUNGS[0])
-            more = self.study.worth_more(trial, units, value)
-            self._kept(trial.number, fitted, weights)
-            if not more:
-                return
-
     def _value(self, quality: float, loss: float) -> float:
         """The quality, and between equal ones the loss: less than an example is worth."""
         task = plugins.task(self.search.run.task)
-        one = task.perfect / max(1, len(self.dataset.validation))
+        one = task.perfect / max(1, self.examples)
         return quality - 0.5 * one * loss / (1 + loss)
 
-    def _steps(self, run: Run) -> int:
-        """Of a whole trial with these values; a smaller network takes more of them in its time."""
-        length = self.search.length
-        if length.steps is not None:
-            return length.steps
-        feeds = Feeds.of(run, self.dataset, self.place)
-        if length.epochs is not None:
-            return pacing.steps_of(run.recipe, feeds, length.epochs)
-        seconds = length.seconds or 0.0
-        each = pacing.seconds_a_step(Loop(run, feeds, self.place), Budget(seconds))
-        return max(RUNGS[-1], int((seconds - LOOKS * self.search.look_seconds) / each))
-
-    def _fitted(
-        self, run: Run, home: Path, steps: int, looks: int
-    ) -> tuple[Run, Mapping[str, torch.Tensor]]:
-        for path in (store.CHECKPOINT, store.SAFE, store.SPENT, store.METRICS):
-            (home / path).unlink(missing_ok=True)
-        recipe = replace(run.recipe, steps=steps, evaluate_every=max(1, -(-steps // looks)))
-        watch = _Watch(self.deadline, self.asked)
-        return fit.fit(
-            replace(run, path=home, recipe=recipe),
-            self.dataset,
-            Budget(),
-            self.place,
-            Meter(),
-            watch,
-            watch.stop,
-            log_every=ASKED_EVERY,
-        )
-
-    def _kept(self, number: int, run: Run, weights: Mapping[str, torch.Tensor]) -> None:
+    def _kept(self, number: int, files: Mapping[str, bytes]) -> None:
         """Puts the weights away where they are among the best, and those that are no longer are
         taken away."""
         with self.study.turn():
@@ -221,14 +199,8 @@ class Bench:
                 line.number for line in self._begun() if line.origin == DEFAULTS
             }
             if number in kept:
-                notes = {
-                    "architecture": to_plain(run.architecture),
-                    "steps": run.recipe.total_steps,
-                }
-                store.save_tensors(weights_file(self.folder, number), weights, notes)
-                own = replace(run.recipe, plan=(), evaluate_every=None)
-                text = store.recipe_toml(own)
-                store.write_atomically(self.folder / f"{number:03d}.toml", text)
+                store.write_atomically(weights_file(self.folder, number), files[store.WEIGHTS])
+                store.write_atomically(self.folder / f"{number:03d}.toml", files[store.RECIPE])
             for path in self.folder.glob("*.safetensors"):
                 if int(path.stem) not in kept:
                     path.unlink(missing_ok=True)
@@ -250,8 +222,3 @@ def ranked(lines: list[TrialLine]) -> list[TrialLine]:
 
 def weights_file(folder: Path, number: int) -> Path:
     return folder / f"{number:03d}.safetensors"
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"[:500]

@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shoestring import plugins
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain
 from shoestring.core.protocols import silent
+from shoestring.engine import derive
 from shoestring.engine.pool import Halves
 from shoestring.engine.study import Study
 from shoestring.engine.trial import SEARCH, Bench, Search
@@ -40,15 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         if dataset.fingerprint != search.run.recipe.fingerprint:
             raise RunError(f"the data of {search.run.recipe.source} changed since the search began")
         study = Study(folder, search.ranges, search.run.recipe.seed, search.stop, search.trials)
-        bench = Bench(
-            folder,
-            search,
-            study,
-            Halves.of(dataset).dataset,
-            worker=worker,
-            deadline=deadline,
-        )
-        bench.work()
+        search = replace(search, processes=1)  # of them, this is one
+        judged = len(Halves.of(dataset).dataset.validation)
+        with derive.at(derive.Desk(datasets={dataset.fingerprint: dataset})):
+            Bench(folder, search, study, judged, worker=worker, deadline=deadline).work()
     except (UserError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

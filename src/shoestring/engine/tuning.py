@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoestring import plugins
+from shoestring.core import jobs
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, RunError, Skipped, UserError
 from shoestring.core.plain import from_plain, to_plain
@@ -18,7 +19,6 @@ from shoestring.core.run import Run
 from shoestring.core.trials import TrialLine, Trials
 from shoestring.data.names import counted
 from shoestring.engine import derive, store, trial_words
-from shoestring.engine.pool import Halves
 from shoestring.engine.search_plan import Asked, moved, planned
 from shoestring.engine.space import values_in, with_values
 from shoestring.engine.study import DEFAULTS, LOCK, Study, hopeless, repaired
@@ -119,21 +119,23 @@ class Tuning:
         deadline = float("inf")
         if search.until_seconds is not None:
             deadline = time.monotonic() + search.until_seconds - self.budget.elapsed()
-        if search.processes > 1:
+        pool = jobs.pool()
+        if search.processes > 1 and pool is None:
             threads = search.run.recipe.threads or 1
             Crew(
                 self.folder, study, search.processes, threads, deadline, self._asked, self._heard
             ).work()
             return
-        dataset = Halves.of(derive.dataset_of(self.run)).dataset
+        derive.dataset_of(self.run)  # lies on the desk for the fits of this process
         Bench(
             self.folder,
             search,
             study,
-            dataset,
+            self._examples(),
             deadline=deadline,
             asked=self._asked,
             told=self._heard,
+            pool=pool,
         ).work()
 
     def _asked(self) -> bool:

@@ -84,6 +84,11 @@ class Ensemble(Finisher):
         return self.vote in CHOOSING
 
     @property
+    def spreads(self) -> bool:  # type: ignore[override]
+        """Members from the beginning are trained side by side; a snapshot follows another."""
+        return self.by == "seeds" and self._more() > 0
+
+    @property
     def portion(self) -> float:  # type: ignore[override]
         """Of a budget: what each member that is trained takes, and a little for the rest."""
         return 0.1 + self._more() * (CYCLE if self.by == "snapshots" else 1.0)

@@ -1,0 +1,162 @@
+"""worker: one of the workers of a fit on a cluster, as Ray Train starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from shoestring.cluster.shelf import Shelf, ShelfTeller, tell
+from shoestring.core.budget import Meter
+from shoestring.core.errors import UserError
+from shoestring.core.layout import Layout
+from shoestring.core.listener import Listener, Quiet
+from shoestring.core.plain import from_plain, to_plain
+from shoestring.core.receipt import Plain
+from shoestring.engine import device, fit, pacing, store
+from shoestring.engine.interrupt import Interrupt
+from shoestring.engine.parallel import Parallel
+from shoestring.engine.parallel_job import FITTED, Fitted, Job, plain_error
+from shoestring.engine.parallel_worker import loaded
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+LEDGER = "SHOESTRING_LEDGER"  # a folder where workers note which examples they took, for a check
+LISTENS_SECONDS = 1.0  # between two looks at whether it is to stop
+
+
+def worked(given: dict[str, Any]) -> None:
+    """The fit, or what is left of it, by this worker among those that are there now."""
+    import ray
+    import ray.train
+
+    shelf, context = given["shelf"], ray.train.get_context()
+    if ray.get(shelf.ended.remote()):
+        return
+    given["surroundings"].enter()
+    pacing.CHECKPOINT_SECONDS = given["checkpoint_seconds"]
+    job = from_plain(Job, given["job"], "the job of a worker")
+    lead = context.get_world_rank() == 0
+    interrupt = Interrupt()
+    threading.Thread(target=_listens, args=(shelf, interrupt), daemon=True).start()
+    with tempfile.TemporaryDirectory(prefix="shoestring-") as name:
+        folder = Path(name)
+        for file, data in ray.get(shelf.files.remote()).items():
+            store.write_atomically(folder / file, data)
+        run = replace(job.run, path=folder)
+        if (folder / store.STARTED).exists():
+            started = store.read_started(folder)
+            run = started if started.recipe.plan else run
+        # Every one of them has the whole model, so that their number may be any.
+        job = replace(job, run=run, layout=Layout(data=context.get_world_size()))
+        try:
+            found, weights = _fit(job, shelf, interrupt, ShelfTeller(shelf) if lead else Quiet())
+        except UserError as error:
+            tell(shelf, "error", plain_error(error))
+            ray.get(shelf.end.remote(str(error)))
+            return
+        if lead:
+            kept = replace(found, run=replace(found.run, path=Path()))
+            files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+            files[FITTED] = store.tensor_bytes(weights, to_plain(kept))
+            ray.get(shelf.keep.remote(files))
+            ray.get(shelf.end.remote("it is done"))
+
+
+def _fit(
+    job: Job, shelf: ActorHandle[Shelf], interrupt: Interrupt, listener: Listener
+) -> tuple[Fitted, Mapping[str, torch.Tensor]]:
+    import ray.train.torch
+
+    dataset, recipe = loaded(job.run), job.run.recipe
+    name = recipe.device
+    if name.startswith("cuda"):
+        name = str(ray.train.torch.get_device())
+    store.keep(job.run.path, dataset.files)
+    place, began, meter = OnRay(job.layout, name, shelf), time.time(), Meter()
+    with device.settled(recipe.threads or 1):
+        run, weights = fit.fit(
+            job.run, dataset, job.budget(), place, meter, listener, interrupt, job.log_every
+        )
+    cost = replace(meter.cost, wall_seconds=0.0, cpu_seconds=0.0)
+    ideal = 2 * (job.layout.parts - 1) * place.reduced_bytes
+    return Fitted(run, cost, began, None, float(ideal)), weights
+
+
+def _listens(shelf: ActorHandle[Shelf], interrupt: Interrupt) -> None:
+    import ray
+
+    while not interrupt.asked:
+        time.sleep(LISTENS_SECONDS)
+        try:
+            if ray.get(shelf.asked.remote()):
+                interrupt.ask()
+        except ray.exceptions.RayError:  # who asked is gone, and this worker with it
+            return
+
+
+class OnRay(Parallel):
+    """One of the workers of a fit on a cluster: what it saves goes to the shelf as well."""
+
+    def __init__(self, layout: Layout, device_name: str, shelf: ActorHandle[Shelf]) -> None:
+        super().__init__(layout, device_name)
+        self._shelf = shelf
+        self._ledger = Ledger.of(self)
+
+    def shard(self, ids: torch.Tensor) -> torch.Tensor:
+        own = super().shard(ids)
+        if self._ledger is not None:
+            self._ledger.note(own)
+        return own
+
+    def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
+        super().save(tensors, values, path)
+        if self.lead:
+            import ray
+
+            files = {p.name: p.read_bytes() for p in path.parent.iterdir() if p.is_file()}
+            ray.get(self._shelf.keep.remote(files))
+
+    def load(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        tensors, values = super().load(path)
+        if self._ledger is not None and path.name == store.CHECKPOINT:
+            self._ledger.taken = int(values["progress"]["step"])
+        return tensors, values
+
+
+@dataclass
+class Ledger:
+    """Which examples a worker took at which step, a line each."""
+
+    path: Path
+    began: float
+    workers: int
+    taken: int = 0  # batches
+
+    @staticmethod
+    def of(place: Parallel) -> Ledger | None:
+        folder = os.environ.get(LEDGER)
+        if not folder:
+            return None
+        began = float(place.told(time.time()))  # the same for all that began together
+        return Ledger(Path(folder) / f"{began:.6f}-{os.getpid()}.jsonl", began, place.workers)
+
+    def note(self, ids: torch.Tensor) -> None:
+        line = {
+            "began": self.began,
+            "workers": self.workers,
+            "step": self.taken,
+            "ids": ids.tolist(),
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self.taken += 1

@@ -1,0 +1,113 @@
+"""cut: what of a model each process of a fit holds, and how its parts come together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from shoestring.core.layout import Layout
+from shoestring.core.placement import Objective
+from shoestring.core.protocols import Batch
+from shoestring.core.receipt import Plain
+from shoestring.engine import store
+from shoestring.engine.placement import differentiate, like
+
+Tensors = list[torch.Tensor]
+
+
+class Cut(ABC):
+    """How a model's weights lie in the processes of a fit."""
+
+    cuts: bool  # whether no process has the whole model
+
+    def __init__(self) -> None:
+        self.weights: list[torch.nn.Parameter] = []  # of this process
+
+    @abstractmethod
+    def place(self, model: torch.nn.Module) -> torch.nn.Module: ...
+
+    @abstractmethod
+    def backward(
+        self, objective: Objective, batches: Sequence[Batch]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients of the sum of the losses of this process's labels, that sum, and how many of
+        the labels were right."""
+
+    @abstractmethod
+    def gradients(self) -> Tensors:
+        """Of this process's weights, as they lie here."""
+
+    @abstractmethod
+    def loose(self, gradients: Tensors) -> Tensors:
+        """Those of them that were not added up over the parts of a batch yet."""
+
+    @abstractmethod
+    def clip(self, weights: Iterable[torch.nn.Parameter], norm: float) -> None: ...
+
+    @abstractmethod
+    def whole(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Put together from all processes, which all ask for it."""
+
+    @abstractmethod
+    def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """A whole tensor as a weight lies."""
+
+    @abstractmethod
+    def save(
+        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, lead: bool
+    ) -> None: ...
+
+
+class Uncut(Cut):
+    """Every process has the whole model."""
+
+    cuts = False
+
+    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+        self.weights = list(model.parameters())
+        return model
+
+    def backward(
+        self, objective: Objective, batches: Sequence[Batch]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return summed(objective, batches)
+
+    def gradients(self) -> Tensors:
+        return [w.grad for w in self.weights if w.grad is not None]
+
+    def loose(self, gradients: Tensors) -> Tensors:
+        return gradients
+
+    def clip(self, weights: Iterable[torch.nn.Parameter], norm: float) -> None:
+        torch.nn.utils.clip_grad_norm_(weights, norm)
+
+    def whole(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return like(tensor.to(weight.device), weight)
+
+    def save(
+        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, lead: bool
+    ) -> None:
+        if lead:
+            store.save_tensors(path, tensors, values)
+
+
+def summed(objective: Objective, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    """One forward and backward pass a batch, by one process alone."""
+    total = right_total = torch.zeros((), device=batches[0].targets.device)
+    for batch in batches:
+        loss, right = objective.loss_of(*objective.logits(batch), batch)
+        differentiate(loss * batch.size)
+        total = total + loss.detach() * batch.size
+        right_total = right_total + (right if batch.size else 0)
+    return total, right_total
+
+
+def cut_of(layout: Layout, device: str, parts: dist.ProcessGroup) -> Cut:
+    return Uncut()

@@ -1,0 +1,109 @@
+"""parallel_fit: a fit by several processes, from what a person asked to what the receipt says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shoestring.core.budget import Budget, Cost, Meter
+from shoestring.core.errors import UserError
+from shoestring.core.layout import Layout
+from shoestring.core.listener import Listener
+from shoestring.core.plain import from_plain
+from shoestring.core.run import Recipe, Run
+from shoestring.engine import store
+from shoestring.engine.apply import noted
+from shoestring.engine.parallel_crew import Crew
+from shoestring.engine.parallel_job import FITTED, Fitted, Job, free_cores
+
+if TYPE_CHECKING:
+    import torch
+
+LINE = "workers"  # of the receipt
+
+
+def fitted(
+    job: Job, meter: Meter, listener: Listener, asked: Callable[[], bool]
+) -> tuple[Run, Mapping[str, torch.Tensor]]:
+    """The fit by processes that are started here and end here."""
+    began = time.time()
+    crew = Crew(job, listener, asked)
+    folder = crew.work()
+    weights, plain = store.load_tensors(folder / FITTED)
+    found = from_plain(Fitted, plain, FITTED)
+    run = replace(found.run, path=job.run.path)
+    meter.cost += replace(found.cost, wall_seconds=0.0, cpu_seconds=0.0)
+    store.remove(folder)
+    return remarked(run, job.layout, found, max(0.0, found.began - began)), weights
+
+
+def remarked(run: Run, layout: Layout, found: Fitted, start_seconds: float) -> Run:
+    """The run with its line on the processes: how many, how they shared the work, what their start
+    took, and what went between them."""
+    words = [f"{layout.workers} processes, {layout.words}"]
+    options: dict[str, object] = {
+        "mesh": layout.words,
+        "global_batch": run.recipe.batch_size,
+        "accumulate": run.recipe.accumulate or 1,
+        "start_seconds": round(start_seconds, 3),
+        "sent_bytes": found.sent_bytes,
+        "ideal_bytes": found.ideal_bytes or None,
+    }
+    if found.sent_bytes is not None:
+        words.append(f"{found.sent_bytes / 1e6:.1f} MB went between them")
+        if found.ideal_bytes:
+            times = found.sent_bytes / found.ideal_bytes
+            options["times_ideal"] = round(times, 4)
+            words.append(f"{times:.2f} times what a ring all-reduce of the gradients sends")
+    words.append(f"they were ready after {start_seconds:.1f} s")
+    reason = f"{words[0]}: {', '.join(words[1:])}"
+    return noted(run, LINE, cost=Cost(wall_seconds=start_seconds), reason=reason, options=options)
+
+
+def threaded(recipe: Recipe, layout: Layout) -> Recipe:
+    """The recipe with the threads of each process written out: the cores, shared out."""
+    threads = recipe.threads or max(1, free_cores() // layout.workers)
+    return replace(recipe, threads=threads)
+
+
+def enough(recipe: Recipe, layout: Layout, oversubscribe: bool) -> None:
+    """Raises UserError for more processes than there is room for, with what is free."""
+    if oversubscribe:
+        return
+    free, what = free_cores(), "processor cores"
+    if recipe.device.startswith("cuda"):
+        import torch
+
+        free, what = torch.cuda.device_count(), "devices"
+    if layout.workers > free:
+        raise UserError(
+            f"{layout.workers} processes were asked for ({layout.words}), and this machine has "
+            f"{free} {what} free; take workers={free} or fewer, or say oversubscribe=yes to have "
+            "them share, which is slower than fewer"
+        )
+
+
+def scaled(recipe: Recipe, layout: Layout, batch: str, rate: str) -> Recipe:
+    """The recipe with the batch of all processes together, and the rate that goes with it: the
+    same, in proportion (Goyal et al. 2017, "Accurate, large minibatch SGD": for gradient descent),
+    or with the root (Malladi et al. 2022: for Adam and its kin). Raises UserError for a batch that
+    cannot be shared."""
+    size, parts = recipe.batch_size or 1, layout.parts
+    if batch == "each":
+        size *= parts
+        power = {"same": 0.0, "linear": 1.0, "root": 0.5}[rate]
+        faster = None if recipe.learning_rate is None else recipe.learning_rate * parts**power
+        recipe = replace(recipe, batch_size=size, learning_rate=faster)
+    if size < parts:
+        raise UserError(
+            f"a batch of {size} cannot be divided among {parts} processes; take a --batch-size "
+            f"from {parts}, or fewer workers"
+        )
+    return recipe
+
+
+def budgeted(run: Run, layout: Layout, budget: Budget, log_every: int | None) -> Job:
+    """The job, by the clock that has run until now."""
+    return Job(run, layout, budget.seconds, budget.elapsed(), log_every=log_every)

@@ -1,0 +1,109 @@
+"""conftest: one Ray cluster for all tests of the room: a head and nodes on this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoestring.cluster import session as sessions
+from shoestring.cluster.session import Asked, Session
+from tests import tiny
+
+STORE_BYTES = 80 << 20  # of objects, a node: the least that Ray takes is 75 MiB
+ENVIRONMENT = {
+    **sessions.ALWAYS,
+    **sessions.PATIENT,
+    **sessions.LOOPBACK,
+    "RAY_AUTH_MODE": "token",
+    # A node that is gone is known to be after three seconds, not after ten times as many.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+@dataclass
+class Ring:
+    """A cluster whose nodes come and go."""
+
+    cluster: Any
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def add(self, cpus: int = 1) -> Any:
+        return self.cluster.add_node(
+            num_cpus=cpus, object_store_memory=STORE_BYTES, include_dashboard=False
+        )
+
+    def kill(self, node: Any) -> None:
+        """As if its power went: nothing is handed over."""
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+def process_of(job: str) -> int:
+    """The worker that does a job of this name, as its process is called; 0 where none does."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(
+                f"ray::{job}".encode()
+            ):
+                return int(entry.name)
+        except OSError:  # it ended since
+            continue
+    return 0
+
+
+def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """What `what` comes to, once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="session")
+def ring() -> Iterator[Ring]:
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    # The workers import what the tests import, from where the tests do.
+    root = Path(__file__).resolve().parents[2]
+    paths = [str(root / "src"), str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 1,
+            "object_store_memory": STORE_BYTES,
+            "include_dashboard": False,
+        },
+    )
+    made = Ring(cluster)
+    yield made
+    cluster.shutdown()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def session(ring: Ring) -> Iterator[Session]:
+    with sessions.joined(Asked(ring.address)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_npz(tmp_path_factory.mktemp("data") / "bars.npz")
