@@ -80,10 +80,12 @@ def spread(numbers: Sequence[float]) -> Spread:
 
 class Figures:
     """The measurements of one script: each printed as a JSON line when it is made, all of them
-    written to results/NAME.json at the end."""
+    written to results/NAME.json at the end; to results/NAME_OF.json where the script has a file for
+    each of the things that it measures."""
 
-    def __init__(self, name: str, given: argparse.Namespace) -> None:
+    def __init__(self, name: str, given: argparse.Namespace, of: str = "") -> None:
         self.name = name
+        self._file = f"{name}_{of}.json" if of else f"{name}.json"
         self.folder = RESULTS / "quick" if given.quick else RESULTS
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lines: list[Mapping[str, Any]] = []
@@ -116,7 +118,7 @@ class Figures:
             "table": {"head": list(head), "rows": [list(row) for row in rows]},
             "lines": self._lines,
         }
-        path = self.folder / f"{self.name}.json"
+        path = self.folder / self._file
         path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         print(f"written to {path.relative_to(HERE.parent)}")
         return path
