@@ -50,6 +50,8 @@ class Told:
     truth: float
     examples: int
     points: list[tuple[int, float]]  # examples and error of each fit on the half
+    graded: int  # examples that judge each fit
+    seen: float  # examples that each fit looks at in all its steps
 
     @property
     def holds(self) -> bool:
@@ -72,7 +74,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
-    figures = Figures("more_data", given)
+    figures = Figures("more_data", given, [given.only] if given.only else None)
     # More validation pictures than by default, which are 190: too few errors to tell of.
     groups = {"group_by": str(data_folder("sign-digits") / "groups.csv")}
     cases = [
@@ -162,7 +164,18 @@ def _one(
     largest = [p for p in probes if p.examples == len(half)]
     halves = sum(perfect - p.quality for p in largest) / len(largest)
     points = [(p.examples, perfect - p.quality) for p in probes]
-    return Told(told.value, told.low, told.high, halves, truth, wholes[0].examples, points)
+    seen = sum(p.epochs * p.examples for p in probes) / len(probes)
+    return Told(
+        value=told.value,
+        low=told.low,
+        high=told.high,
+        half=halves,
+        truth=truth,
+        examples=wholes[0].examples,
+        points=points,
+        graded=probes[-1].graded,
+        seen=seen,
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from shoestring.bundle.grade import read_outcomes
 from shoestring.core.errors import DataError, Interrupted, RunError, UserError
 from shoestring.core.listener import Quiet
 from shoestring.core.run import Run
-from shoestring.engine import effects, pool, store
+from shoestring.engine import effects, pacing, pool, store
 from tests import tiny
 
 SHORT: dict[str, Any] = {
@@ -111,6 +111,30 @@ def test_a_killed_one_goes_on_and_ends_alike(found: Ablation, tmp_path: Path) ->
         assert (one.qualities, one.shifted) == (other.qualities, other.shifted)
     assert [line.gain for line in again.lines] == [line.gain for line in found.lines]
     assert again.used_seconds > found.used_seconds
+
+
+def test_the_precision_is_measured_on_nobodys_account(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the recipe that is fitted first, which is that without any, looks slower."""
+    inside: list[bool] = []
+    fitting = [False]
+    original_fit, original_fastest = pool.Pool.fitted, pacing.fastest
+
+    def fitted(*words: Any) -> Run:
+        fitting[0] = True
+        done = original_fit(*words)
+        fitting[0] = False
+        return done
+
+    def fastest(*words: Any) -> pacing.Trial:
+        inside.append(fitting[0])
+        return original_fastest(*words)
+
+    monkeypatch.setattr(pool.Pool, "fitted", fitted)
+    monkeypatch.setattr(pacing, "fastest", fastest)
+    ablate(source, techniques=WITH[:1], seeds=2, out=tmp_path / "a", **SHORT)
+    assert inside == [False]
 
 
 def test_one_seed_speaks_of_runs_alone(source: Path, tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def test_it_is_the_same_each_time_and_whatever_fits_in_memory(
     assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high))
 
 
+def test_a_surer_interval_takes_more_resamples() -> None:
+    values = np.random.default_rng(2).normal(0.0, 1.0, 200)
+    for confidence, count in ((0.5, "1,000"), (0.95, "1,000"), (1 - 0.05 / 20, "20,000")):
+        found = resample.interval(rows(values), mean, confidence)
+        assert found.method == f"bootstrap over examples, {count} resamples"
+        reach = stats.norm.ppf(0.5 + confidence / 2) * values.std() / np.sqrt(200)
+        assert found.high - found.low == pytest.approx(2 * reach, rel=0.08)
+    assert resample.resamples_of(1 - 1e-9) == resample.MOST_RESAMPLES
+
+
 def test_it_covers_the_truth_as_often_as_it_says() -> None:
     random, outside = np.random.default_rng(0), 0
     for _ in range(200):

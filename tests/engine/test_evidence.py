@@ -20,6 +20,7 @@ from shoestring.engine.evidence import (
     Pairs,
     difference,
     gain,
+    judged,
     mcnemar,
     paired,
     pairs,
@@ -167,6 +168,32 @@ def test_gain_reads_the_files_of_both_runs(tmp_path: Path) -> None:
     interval, words = gain(tmp_path / "a.npz", tmp_path / "b.npz", Shares())
     assert interval.value == pytest.approx(0.4)
     assert words == "better"
+
+
+def test_a_verdict_takes_what_interval_and_test_agree_on() -> None:
+    five = Pairs(both=500, only_before=0, only_after=5, neither=495)
+    assert difference(five).low > 0 and mcnemar(five) == pytest.approx(0.0625)
+    before = outcomes([1] * 500 + [0] * 500)
+    for right, words in ((505, "within noise"), (506, "better"), (494, "worse")):
+        interval, found = judged(before, outcomes([1] * right + [0] * (1000 - right)), Shares())
+        assert (interval.value, found) == (pytest.approx((right - 500) / 1000), words)
+    assert statement(five).startswith("no difference was shown")
+    # The same of two runs is held against the level of an interval that is surer.
+    six = outcomes([1] * 506 + [0] * 494)
+    assert judged(before, six, Shares(), 1 - 0.05 / 2)[1] == "within noise"
+
+
+def test_a_few_sentences_are_no_proof_however_a_bootstrap_draws_them() -> None:
+    hashes = np.arange(200)
+    below = np.full(200, 10.0)
+    above = np.full(200, 5.0)
+    for differing, words in ((5, "within noise"), (6, "better")):
+        better = above + (hashes < differing)
+        interval, found = judged(
+            ratios(above, below, hashes), ratios(better, below, hashes), Ratios()
+        )
+        assert interval.low > 0
+        assert found == words
 
 
 def ratios(above, below, hashes) -> dict[str, np.ndarray]:

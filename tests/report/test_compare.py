@@ -77,6 +77,21 @@ def test_a_run_that_answers_more_beats_the_other(tmp_path: Path) -> None:
     assert (back.verdict, back.won, back.lost) == ("worse", 1, 26)
 
 
+def test_an_interval_that_no_test_agrees_with_shows_no_difference(tmp_path: Path) -> None:
+    truths = [0, 1] * 50
+    old = [t if i >= 5 else 1 - t for i, t in enumerate(truths)]
+    first = stored(tmp_path / "a", pictures(old, truths))
+    second = stored(tmp_path / "b", pictures(truths, truths))
+    found = compare(first, second)
+    assert found.gain.low > 0
+    assert found.verdict == "within noise"
+    assert found.sentence.startswith("no difference between the two was shown")
+    assert found.notes[-1] == (
+        "the interval lies on one side of zero, but McNemar's exact test is less sure (p = 0.062); "
+        "a difference counts as shown where both say so"
+    )
+
+
 def test_runs_that_were_judged_apart_need_no_warning(tmp_path: Path) -> None:
     outcomes = pictures([0, 1, 1], [0, 1, 0])
     paths = [stored(tmp_path / name, outcomes, judged=True) for name in "ab"]

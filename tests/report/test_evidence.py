@@ -64,6 +64,14 @@ def test_the_table_says_what_each_technique_bought() -> None:
     assert all(len(row) <= 80 for row in page.splitlines())
 
 
+def test_a_verdict_whose_interval_holds_zero_is_explained() -> None:
+    said = "told from zero by Holm's steps"
+    assert said not in text.plain(evidence.ablation(FOUND))
+    close = line("average", 0.009, "better", "helps here")
+    page = text.plain(evidence.ablation(replace(FOUND, lines=(*FOUND.lines, close))))
+    assert f"average: {said}, which are less strict" in " ".join(page.split())
+
+
 def test_one_seed_has_a_column_of_its_own() -> None:
     one = replace(line("augment", 0.02, "not measured", "this run beats that run"), reason="why")
     page = text.plain(evidence.ablation(replace(FOUND, lines=(one,), seeds=1)))

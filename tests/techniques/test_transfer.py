@@ -106,6 +106,14 @@ def test_unlike_widths_say_which_weights_do_not_match(parent: Run, tmp_path: Pat
         Loop(applied, feeds, Local("cpu"))
 
 
+def test_a_bias_that_fits_any_network_is_no_start(parent: Run, tmp_path: Path) -> None:
+    fresh, dataset = tiny.prepared(tmp_path, Path(parent.recipe.source))
+    fresh = fresh.with_recipe(network={"kind": "compact", "width": 6})
+    applied = Transfer(str(parent.path)).apply(fresh, Budget())
+    with pytest.raises(UserError, match=r"nothing of .* fits this network: 0\.weight"):
+        Loop(applied, Feeds.of(applied, dataset, Local("cpu")), Local("cpu"))
+
+
 def test_only_the_parts_that_were_asked_for(parent: Run, tmp_path: Path) -> None:
     loop = begun(parent, tmp_path, f"transfer:start={parent.path},parts=stem+stage_1")
     (told,) = loop.beginnings

@@ -40,6 +40,7 @@ END_SECONDS = 1.0  # to compute the table and to end
 START_SECONDS = 4.0  # until a further process has imported torch and read the data
 FEWEST_EXAMPLES = 6  # of the validation split
 LATE = 0.98  # of a fit's seconds: fewer are worth a note
+SETTLING = 0.12  # of a fit's seconds: before the first of a network, its precision is measured
 MOST_JUDGING = 0.3  # of a fit's part of the budget, that is kept back for judging it
 
 
@@ -88,7 +89,7 @@ class Work:
         if self.leads:
             rates = work.rates(next(iter(runs.values())))  # which also warms up for the first fit
             if self.plan.fit_seconds is None and self.clock.seconds is not None:
-                self.plan = self._shared(rates, len(runs))
+                self.plan = self._shared(rates, runs)
             write(self.home, self.plan)
         where = jobs.pool()
         if where is not None:
@@ -174,14 +175,15 @@ class Work:
         chosen = tuple(map(plugins.technique, cell.techniques))
         return completed(replace(bare, recipe=recipe), chosen, dataset, Budget(seconds), seconds)
 
-    def _shared(self, rates: Rates, recipes: int) -> Plan:
+    def _shared(self, rates: Rates, runs: Mapping[str, Run]) -> Plan:
         """The plan with the seconds of each fit, the same for all. UserError, with what it would
         need, where they are too few."""
-        count = recipes * self.plan.seeds
+        recipes, count = len(runs), len(runs) * self.plan.seeds
         asked = self.clock.seconds or 0.0
         most = min(self.plan.processes, count)
         # Mates begin when the first fit has ended.
-        rounds = count if most == 1 else 1 + ceil((count - 1) / most)
+        rounds = float(count if most == 1 else 1 + ceil((count - 1) / most))
+        rounds += SETTLING * len({str(run.recipe.network) for run in runs.values()})
         spare = END_SECONDS + START_SECONDS * (most > 1)
         each = (self.clock.remaining() - spare) / rounds
         least = LEAST_STEPS * rates.step_seconds + FIT_SECONDS + rates.judge_seconds
@@ -217,13 +219,14 @@ class Work:
                 if path.exists():  # it was killed
                     store.remove(path)
                 store.create(path)
+                run = replace(runs[cell.name], path=path)
+                recipe = self._settled(cell, runs) or work.settled(run, self.plan.fit_seconds)
+                run = replace(run, recipe=replace(recipe, seed=seed))
                 seconds = self.plan.fit_seconds
                 if seconds is not None:
                     most = self._each() - self.plan.judge_seconds
                     late += most < LATE * seconds
                     seconds = max(0.0, min(seconds, most)) + self.plan.idle_seconds
-                run = replace(runs[cell.name], path=path)
-                run = replace(run, recipe=replace(self._settled(cell, runs), seed=seed))
                 try:
                     done = work.fitted(run, seconds)
                 except RunError as error:
@@ -288,9 +291,10 @@ class Work:
         rounds = ceil(len(self._unfinished()) / self.plan.processes)
         return (self.clock.remaining() - END_SECONDS) / max(1, rounds)
 
-    def _settled(self, cell: Cell, runs: Mapping[str, Run]) -> Recipe:
+    def _settled(self, cell: Cell, runs: Mapping[str, Run]) -> Recipe | None:
         """The cell's recipe in the precision and threads of the first fit of its network: recipes
-        of one network are fitted alike, whichever of them was measured first."""
+        of one network are fitted alike, whichever of them was measured first. None where none of
+        them was."""
         recipe = runs[cell.name].recipe
         if recipe.precision is not None and recipe.threads is not None:
             return recipe
@@ -305,7 +309,7 @@ class Work:
                         precision=recipe.precision or kept.precision,
                         threads=recipe.threads or kept.threads,
                     )
-        return recipe
+        return None
 
     def _failed(self, cell: Cell, error: RunError) -> None:
         self.listener.say(f"{cell}: {error}")

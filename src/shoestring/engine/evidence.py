@@ -49,8 +49,16 @@ def gain(
     first = read_outcomes(before)
     if left_out is not None:
         first = {name: values[~left_out] for name, values in first.items()}
-    interval = paired(first, read_outcomes(after), task)
-    return interval, verdict(interval)
+    return judged(first, read_outcomes(after), task)
+
+
+def judged(
+    before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.95
+) -> tuple[Interval, Verdict]:
+    """The interval of `paired`, and the verdict that it and the exact test of the same examples
+    agree on."""
+    interval = paired(before, after, task, confidence)
+    return interval, verdict(interval, p_value(before, after, task))
 
 
 def paired(before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.95) -> Interval:
@@ -120,8 +128,25 @@ def mcnemar(counts: Pairs) -> float:
     return min(1.0, 2 * tail)
 
 
-def verdict(interval: Interval) -> Verdict:
-    """Better or worse where the whole interval is on one side of zero."""
+def p_value(before: Outcomes, after: Outcomes, task: Task) -> float:
+    """Of no difference between two runs. McNemar's exact test where the metric is a share of right
+    answers. For any other, the least that exchanging the answers of both could show where they
+    differ on D examples: 2 of the 2^D ways are as far apart as what was seen, however few the
+    resamples of a bootstrap that draw none of them."""
+    old, new = task.statistics(before), task.statistics(after)
+    if old is None or new is None:
+        return mcnemar(pairs(before, after))
+    at_before, at_after = shared(before, after)
+    differing = (old.rows_BS[at_before] != new.rows_BS[at_after]).any(axis=1).sum()
+    return min(1.0, 2.0 ** (1 - int(differing)))
+
+
+def verdict(interval: Interval, p_value: float = 0.0) -> Verdict:
+    """Better or worse where the whole interval is on one side of zero, and a test of the same
+    examples, where there is one, is as sure: Newcombe's interval alone is not where five examples
+    of five went one way (McNemar's p is 0.06)."""
+    if p_value >= 1 - interval.confidence:
+        return "within noise"
     if interval.low > 0:
         return "better"
     return "worse" if interval.high < 0 else "within noise"
@@ -136,7 +161,7 @@ def statement(counts: Pairs, confidence: float = 0.95) -> str:
         "within noise": "no difference was shown between the two runs",
     }
     return (
-        f"{words[verdict(found)]}: {100 * found.value:+.2f} points "
+        f"{words[verdict(found, mcnemar(counts))]}: {100 * found.value:+.2f} points "
         f"({confidence:.0%} interval {100 * found.low:+.2f} to {100 * found.high:+.2f}, "
         f"McNemar p = {mcnemar(counts):.2g}) on {counts.total} common examples; one seed each, so "
         "it says nothing of their recipes"

@@ -20,7 +20,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.listener import Quiet
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, Examples, silent
-from shoestring.core.run import Run
+from shoestring.core.run import Recipe, Run
 from shoestring.engine import device, effects, fit, pacing, shift, store
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
@@ -105,6 +105,17 @@ class Pool:
         answered = len(self.halves.judged) + kinds * self._most_shifted(kinds)
         idle_seconds = pacing.AFTER_SECONDS + looks * look_seconds
         return Rates(step_seconds, graph_seconds + answered * each, idle_seconds)
+
+    def settled(self, run: Run, seconds: float | None) -> Recipe:
+        """The run's recipe with the precision and threads in which its steps are fastest, measured
+        on some that are thrown away; `seconds` are those that its fit will have. Measured here, and
+        not in the first fit that needs it, it is on no recipe's account."""
+        recipe, place = run.recipe, Local(run.recipe.device)
+        store.keep(run.path, self.halves.dataset.files)
+        with device.settled(recipe.threads or device.default_threads()):
+            feeds = Feeds.of(run, self.halves.dataset, place)
+            found = pacing.fastest(run, feeds, Budget(seconds), place)
+        return replace(recipe, precision=found.precision, threads=found.threads)
 
     def fitted(self, run: Run, seconds: float | None) -> Run:
         """Trains the run, whose recipe is complete, within so many seconds, of which it keeps back

@@ -185,7 +185,14 @@ def _compared(before: _Side, after: _Side) -> Comparison:
     missing = max(len(before.outcomes["hashes"]), len(after.outcomes["hashes"])) - count
     if missing:
         notes.append(f"{counted(missing, 'example')} that only one of them answered were left out")
-    verdict = evidence.verdict(gain)
+    tests = tuple(_tests(old, new, task))
+    least_sure = max(tests, key=lambda test: test.p_value)
+    verdict = evidence.verdict(gain, max(least_sure.p_value, evidence.p_value(old, new, task)))
+    if verdict == "within noise" and evidence.verdict(gain) != verdict:
+        notes.append(
+            f"the interval lies on one side of zero, but {least_sure.name} is less sure "
+            f"(p = {least_sure.p_value:.2g}); a difference counts as shown where both say so"
+        )
     return Comparison(
         first=before.path,
         second=after.path,
@@ -199,7 +206,7 @@ def _compared(before: _Side, after: _Side) -> Comparison:
         bootstrap=_bootstrap(old, new, task),
         verdict=verdict,
         sentence=f"{SENTENCES[verdict]}; one seed each, so this says nothing of their recipes",
-        tests=tuple(_tests(old, new, task)),
+        tests=tests,
         won=int((gains_B > _SAME).sum()),
         lost=int((gains_B < -_SAME).sum()),
         changes=tuple(_changes(sides, gains_B)),

@@ -110,6 +110,12 @@ def _footnotes(lines: Sequence[Line], found: Ablation) -> list[RenderableType]:
         method = measured[0].gain.method
         several = " of all lines together" if "Bonferroni" in method else ""
         notes.append(f"95% intervals{several}: {method}")
+    apart = [line.technique for line in measured if _told(line)]
+    if apart:
+        notes.append(
+            f"{', '.join(apart)}: told from zero by Holm's steps, which are less strict than "
+            "intervals that hold for all lines at once"
+        )
     seen = [line.smallest_seen for line in measured if line.smallest_seen]
     if seen:
         least, most = (_points(value, found.metric) for value in (min(seen), max(seen)))
@@ -120,6 +126,12 @@ def _footnotes(lines: Sequence[Line], found: Ablation) -> list[RenderableType]:
         whose = "" if len(alike) == len(lines) else f"{', '.join(alike)}: "
         notes.append(f"{whose}{reason}")
     return [Padding(Text(f"- {note}", style="dim"), 0) for note in notes]
+
+
+def _told(line: Line) -> bool:
+    """Whether the verdict takes a side though the interval holds zero."""
+    assert line.gain is not None
+    return line.verdict in _STYLES and line.gain.low <= 0 <= line.gain.high
 
 
 def _points(value: float, metric: str) -> str:

@@ -216,7 +216,8 @@ class Transfer(Hook):
                 missed.append(f"{name} ({_sides(tensor)} here, {_sides(given)} there)")
             else:
                 fitting.append(name)
-        if not fitting:
+        # The last bias has one shape in all networks of as many classes: it alone is no start.
+        if not fitting or (missed and not any(state[name].ndim > 1 for name in fitting)):
             unlike = ", ".join(missed[:_SHOWN]) or "its parts do not count here"
             raise UserError(f"nothing of {self.start} fits this network: {unlike}")
         with torch.no_grad():
