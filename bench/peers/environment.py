@@ -1,6 +1,6 @@
 """environment: makes a peer's environment, .env-NAME, from bench/peers/requirements-NAME.txt.
 
-    python bench/peers/environment.py [keras] [joeynmt] [ctranslate2]
+    python bench/peers/environment.py [keras] [joeynmt] [ctranslate2] [fastai] [autogluon] [ludwig]
 
 Standard library only. Where wheels are looked for (a folder of them, another index) is asked of
 pip and told to uv by scripts/environment.py, as for the project's own environment; so torch comes
@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts import environment as ours  # noqa: E402  # after the path that finds it
 
-PEERS = ("keras", "joeynmt", "ctranslate2")
+PEERS = ("keras", "joeynmt", "ctranslate2", "fastai", "autogluon", "ludwig")
 
 
 @dataclass(frozen=True)
