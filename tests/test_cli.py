@@ -49,6 +49,8 @@ VERBS = (
     ("compare",),
     ("diagnose",),
     ("receipt",),
+    ("plan",),
+    ("launch",),
     ("techniques",),
     ("data",),
     ("data", "list"),

@@ -283,8 +283,7 @@ class Task(Showing, Teaching, Ranging, Planned, Protocol):
         say, labels in its order."""
 
     def complete(self, recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
-        """Fills in what the person left open (network, batch size, rate, default hooks), from
-        the data and the seconds at hand."""
+        """Fills in what was left open (network, batch, rate, hooks) by data and seconds at hand."""
 
     def network(self, kind: str) -> Network:
         """Imports torch."""

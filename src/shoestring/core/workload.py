@@ -109,7 +109,7 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
         return found
     if parameters is None:
         raise UserError("say how large the model is: --parameters, or --layers with --hidden")
-    widths = (shape.hidden,) if shape.hidden else tuple(range(64, 65_537, 64))
+    widths = (shape.hidden,) if shape.hidden else (64, *range(HEAD, 32_769, HEAD))
     tried = [f for h in widths if (f := _deep(shape, h, parameters)) is not None]
     if not tried:
         raise UserError(
@@ -120,7 +120,8 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
     def miss(found: Shape) -> float:
         made = found.weights() * found.layers + found.outside()
         aspect = found.hidden / found.layers / ASPECT
-        return abs(made / parameters - 1) * 5 + max(aspect, 1 / aspect)
+        uneven = 0.1 * (found.heads % 8 != 0)  # heads that divide over devices are what is built
+        return abs(made / parameters - 1) * 5 + max(aspect, 1 / aspect) + uneven
 
     return min(tried, key=miss)
 
