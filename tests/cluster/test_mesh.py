@@ -30,6 +30,7 @@ EIGHT = cluster("8xH100")
     [
         (Mesh(data=4), {}, "makes 4 devices, not 8"),
         (Mesh(pipeline=8), {}, "8 stages of 6 blocks"),
+        (Mesh(data=2, pipeline=4), {"interleave": 2}, "2 parts in each of 4 stages of 6 blocks"),
         (Mesh(tensor=8), {}, "12 heads do not divide by 8"),
         (Mesh(data=8), {"batch": 12}, "a batch of 12 does not divide into 8 parts"),
         (Mesh(data=8), {"micro_batch": 3}, "8 parts of 3"),
