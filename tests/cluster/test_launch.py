@@ -262,7 +262,7 @@ def test_what_skypilot_refuses_is_an_error(place: Path) -> None:
 
 @pytest.mark.slow
 def test_skypilot_s_own_loader_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an environment of its own, which the test makes: 300 MB, a minute or two."""
+    """In an environment of its own, which the test makes: 300 MB, minutes."""
     (tmp_path / "photos").mkdir(exist_ok=True)
     monkeypatch.setenv("PATH", os.defpath)
     home = tmp_path / "sky"

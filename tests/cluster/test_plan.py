@@ -72,6 +72,8 @@ def test_pictures_are_counted_in_examples() -> None:
     assert larger.workload.macs == pytest.approx(4 * found.workload.macs)
     assert larger.workload.kept == pytest.approx(2 * found.workload.kept)
     assert larger.feasible[0].hours is None
+    assert any("none of these trained such a network" in note for note in larger.notes)
+    assert not any("none of these" in note for note in translator().notes)
 
 
 @pytest.mark.parametrize("task", plugins.task_names())

@@ -42,7 +42,7 @@ def test_rows_that_nothing_was_fitted_on_are_met(world: ModuleType, root: Path) 
 
 def test_every_row_says_where_it_stands(world: ModuleType, root: Path) -> None:
     rows = world.rows(root / "bench" / "plan_published.csv")
-    assert all(row.source and "/" in row.reference or "arXiv" in row.reference for row in rows)
+    assert all((row.source and "/" in row.reference) or "arXiv" in row.reference for row in rows)
     assert len({row.source for row in rows}) >= 4
     assert {row.cluster.device.family for row in rows} == set(FAMILIES)
 

@@ -16,9 +16,7 @@ from shoestring.core.errors import MissingTool, UserError
 from shoestring.engine import store
 
 HEADER = "# Written by shoestring launch; see docs/handbook/cluster-plan.md."
-INSTALL = (
-    'uv tool install "skypilot[aws]" (or pipx install; [gcp], [kubernetes], ... by your cloud)'
-)
+INSTALL = 'uv tool install "skypilot[aws]" (or [gcp], [kubernetes], ... by your cloud)'
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,60}[a-z0-9])?")
 ACCELERATORS = re.compile(r"[A-Za-z][\w.-]*(:[1-9]\d*)?")
 BUCKET = re.compile(r"(s3|gs|r2|https|cos|oci|nebius)://[\w./-]+")

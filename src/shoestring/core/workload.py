@@ -39,6 +39,7 @@ class Workload:
     heads: int = 0  # what splitting a block's weights has to divide; 0: they are not split
     scores: float = 0.0  # elements of a block's attention matrices, where they are written out
     keys: float = 0.0  # elements of a block's keys and values; 0: no cutting along the sequence
+    usual: bool = False  # whether published trainings of such models calibrate the constants
 
     @property
     def macs(self) -> float:
@@ -185,4 +186,5 @@ def transformer(
         heads=shape.key_value_heads,
         scores=shape.heads * length * length,
         keys=2 * keys * length,
+        usual=True,
     )
