@@ -119,6 +119,12 @@ def test_what_a_spot_machine_loses_is_said() -> None:
     assert any("begins anew" in note for note in kept.notes)
 
 
+def test_an_output_outside_of_the_bucket_is_said() -> None:
+    words = ["train", "photos", "--out", "elsewhere/a"]
+    found = shoestring.launch(words, bucket="s3://mine/runs", dry_run=True)
+    assert "elsewhere/a does not lie in the bucket: only runs/ does" in found.notes
+
+
 def test_the_resuming_script_does_what_it_says(place: Path) -> None:
     """With a program in place of shoestring that writes down its words."""
     home = place / "home"

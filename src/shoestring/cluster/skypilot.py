@@ -136,7 +136,9 @@ def hand_over(task: SkyTask, path: Path) -> int:
         raise MissingTool("sky", INSTALL, "launching on a cloud")
     load(path, sky)
     command = [sky, *words(task, path)[1:]]
-    return subprocess.run(command, env={**os.environ, **QUIET}, check=False).returncode
+    # What it says goes to standard error: standard output is for our own answer.
+    done = subprocess.run(command, stdout=2, env={**os.environ, **QUIET}, check=False)
+    return done.returncode
 
 
 def _python_of(script: Path) -> str:
