@@ -50,6 +50,8 @@ VERBS = (
     ("compare",),
     ("diagnose",),
     ("receipt",),
+    ("plan",),
+    ("launch",),
     ("techniques",),
     ("data",),
     ("data", "list"),

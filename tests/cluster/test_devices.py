@@ -41,7 +41,7 @@ def test_names_have_letters_of_either_case() -> None:
 
 
 def test_an_unknown_device_lists_the_near_ones() -> None:
-    with pytest.raises(UserError, match="no device 'A100-80'.*did you mean A100-80GB"):
+    with pytest.raises(UserError, match=r"no device 'A100-80'.*did you mean A100-80GB"):
         device("A100-80")
 
 

@@ -101,8 +101,10 @@ def launch(
         code = skypilot.hand_over(task, path)
     elif sky is not None:
         skypilot.load(path, sky)
-    notes = tuple(_notes(task, bucket, resumable, sky is not None))
-    return Launch(path, text, skypilot.words(task, path), sky is not None, code, notes)
+    notes = list(_notes(task, bucket, resumable, sky is not None))
+    if bucket and out is not None and not out.startswith(f"{OUTPUTS}/"):
+        notes.append(f"{out} does not lie in the bucket: only {OUTPUTS}/ does")
+    return Launch(path, text, skypilot.words(task, path), sky is not None, code, tuple(notes))
 
 
 def _refuse(words: Sequence[str]) -> None:
@@ -110,13 +112,13 @@ def _refuse(words: Sequence[str]) -> None:
         raise UserError("say what is launched: a verb with its words, such as: train photos")
     if words[0] in STAYS:
         raise UserError(f"{words[0]} is done here; launch is for verbs that work on data")
-    for word in words:
+    for place, word in enumerate(words, 1):
         if not word.isprintable():
             raise UserError(f"{word!r} holds what cannot be printed, and so cannot be handed over")
         if SECRETS.search(word):
             raise UserError(
-                f"{word[:8]}... looks like a secret, which would lie readable in the file: set it "
-                "where the task is launched, with sky launch --secret NAME"
+                f"word {place} of the command looks like a secret, which would lie readable in the "
+                "file: set it where the task is launched, with sky launch --secret NAME"
             )
 
 

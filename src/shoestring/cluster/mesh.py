@@ -81,6 +81,9 @@ def impossible(workload: Workload, cluster: Cluster, mesh: Mesh, method: Method)
         return f"{mesh.told()} makes {mesh.devices} devices, not {cluster.devices}"
     if mesh.pipeline > workload.blocks:
         return f"{mesh.pipeline} stages of {workload.blocks} blocks"
+    if mesh.pipeline > 1 and mesh.pipeline * method.interleave > workload.blocks:
+        parts = f"{method.interleave} parts in each of {mesh.pipeline} stages"
+        return f"{parts} of {workload.blocks} blocks"
     if mesh.tensor > 1 and not workload.heads:
         return "its products are not split over devices: they have no heads"
     if mesh.tensor > 1 and workload.heads % mesh.tensor:

@@ -97,7 +97,7 @@ def plan(
         amount,
         tuple(_priced(s, place, amount) for s in able),
         tuple(unable),
-        tuple(_notes(place, amount)),
+        tuple(_notes(workload, place, amount)),
     )
 
 
@@ -170,9 +170,11 @@ def _lack(strategy: Strategy) -> tuple[bool, float]:
     return memory is None, 0.0 if memory is None else memory.total
 
 
-def _notes(cluster: Cluster, amount: float | None) -> list[str]:
+def _notes(workload: Workload, cluster: Cluster, amount: float | None) -> list[str]:
     device = cluster.device
     notes = ["an estimate: bench/cluster.md has its errors against published trainings"]
+    if not workload.usual:
+        notes.append("none of these trained such a network: take times as no more than an order")
     if not efficiency(device.family).fitted:
         notes.append(
             f"no published training calibrates {device.title}: shares of its rate are assumed"

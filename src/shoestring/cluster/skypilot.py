@@ -16,9 +16,7 @@ from shoestring.core.errors import MissingTool, UserError
 from shoestring.engine import store
 
 HEADER = "# Written by shoestring launch; see docs/handbook/cluster-plan.md."
-INSTALL = (
-    'uv tool install "skypilot[aws]" (or pipx install; [gcp], [kubernetes], ... by your cloud)'
-)
+INSTALL = 'uv tool install "skypilot[aws]" (or [gcp], [kubernetes], ... by your cloud)'
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,60}[a-z0-9])?")
 ACCELERATORS = re.compile(r"[A-Za-z][\w.-]*(:[1-9]\d*)?")
 BUCKET = re.compile(r"(s3|gs|r2|https|cos|oci|nebius)://[\w./-]+")
@@ -138,7 +136,9 @@ def hand_over(task: SkyTask, path: Path) -> int:
         raise MissingTool("sky", INSTALL, "launching on a cloud")
     load(path, sky)
     command = [sky, *words(task, path)[1:]]
-    return subprocess.run(command, env={**os.environ, **QUIET}, check=False).returncode
+    # What it says goes to standard error: standard output is for our own answer.
+    done = subprocess.run(command, stdout=2, env={**os.environ, **QUIET}, check=False)
+    return done.returncode
 
 
 def _python_of(script: Path) -> str:

@@ -283,8 +283,7 @@ class Task(Showing, Teaching, Ranging, Sizing, Planned, Protocol):
         """Examples to grade a bundle on: `mnist:test`, a folder; as its facts and labels say."""
 
     def complete(self, recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
-        """Fills in what was left open (network, batch size, rate, default hooks), from the data
-        and the seconds at hand."""
+        """Fills in what was left open (network, batch, rate, hooks) by data and seconds at hand."""
 
     def network(self, kind: str) -> Network:
         """Imports torch."""

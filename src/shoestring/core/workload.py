@@ -39,6 +39,7 @@ class Workload:
     heads: int = 0  # what splitting a block's weights has to divide; 0: they are not split
     scores: float = 0.0  # elements of a block's attention matrices, where they are written out
     keys: float = 0.0  # elements of a block's keys and values; 0: no cutting along the sequence
+    usual: bool = False  # whether published trainings of such models calibrate the constants
 
     @property
     def macs(self) -> float:
@@ -109,7 +110,7 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
         return found
     if parameters is None:
         raise UserError("say how large the model is: --parameters, or --layers with --hidden")
-    widths = (shape.hidden,) if shape.hidden else tuple(range(64, 65_537, 64))
+    widths = (shape.hidden,) if shape.hidden else (64, *range(HEAD, 32_769, HEAD))
     tried = [f for h in widths if (f := _deep(shape, h, parameters)) is not None]
     if not tried:
         raise UserError(
@@ -120,7 +121,8 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
     def miss(found: Shape) -> float:
         made = found.weights() * found.layers + found.outside()
         aspect = found.hidden / found.layers / ASPECT
-        return abs(made / parameters - 1) * 5 + max(aspect, 1 / aspect)
+        uneven = 0.1 * (found.heads % 8 != 0)  # heads that divide over devices are what is built
+        return abs(made / parameters - 1) * 5 + max(aspect, 1 / aspect) + uneven
 
     return min(tried, key=miss)
 
@@ -184,4 +186,5 @@ def transformer(
         heads=shape.key_value_heads,
         scores=shape.heads * length * length,
         keys=2 * keys * length,
+        usual=True,
     )
