@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from shoestring.autopilot.planning import (
+from shoestring.autopilot.knowledge import (
     FIRST,
     JOIN,
     MAIN,
@@ -14,10 +14,9 @@ from shoestring.autopilot.planning import (
     QUANTIZE,
     Known,
     Result,
-    finished,
-    planned,
     quantized_name,
 )
+from shoestring.autopilot.planning import finished, planned
 from shoestring.core.decisions import Step
 from shoestring.core.limits import Limits
 from shoestring.core.sizing import Probe

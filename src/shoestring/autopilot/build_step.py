@@ -11,7 +11,7 @@ import numpy as np
 from shoestring import plugins
 from shoestring.autopilot import finish, train
 from shoestring.autopilot.build_record import Record
-from shoestring.autopilot.planning import MAIN, PROBE, Result
+from shoestring.autopilot.knowledge import MAIN, PROBE, Result
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import Step

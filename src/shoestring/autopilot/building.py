@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shoestring import plugins
 from shoestring.autopilot import build_record, build_step, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
-from shoestring.autopilot.planning import Known, Result
+from shoestring.autopilot.knowledge import FIRST, MAIN, Known, Result
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan, Decision, Step
@@ -143,7 +143,7 @@ class Work:
             self._note(step)
             raise
         except UserError as error:
-            if not self.record.results and step.name in (planning.FIRST, planning.MAIN):
+            if not self.record.results and step.name in (FIRST, MAIN):
                 raise
             found = build_step.failed(step, error, self.clock.elapsed() - began)
         self.record = replace(self.record, results=(*self.record.results, found), current=None)
@@ -241,7 +241,7 @@ class Work:
 def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
     """As the last fit of the chosen network showed; before that as throw-away steps did."""
     for one in reversed(results):
-        own = one.step.kind == "fit" and one.step.name != planning.PROBE
+        own = one.step.kind == "fit" and one.step.name != PROBE
         if own and one.epochs > 0 and one.fit_seconds > 0:
             return one.fit_seconds / one.epochs
     return found.gauge.epoch_seconds

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from shoestring import plugins
-from shoestring.autopilot import finish, planning
+from shoestring.autopilot import finish
 from shoestring.autopilot.build_record import Record
-from shoestring.autopilot.planning import Result
+from shoestring.autopilot.knowledge import FIRST, MAIN, Result
 from shoestring.bundle import bundle as bundles
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget, Cost
@@ -69,7 +69,7 @@ def _better(one: Result, other: Result) -> bool:
     does not stay for noise."""
     a, b = one.quality or 0.0, other.quality or 0.0
     if abs(a - b) <= noise(other):
-        if other.name == planning.FIRST and one.step.kind == "fit" and one.name == planning.MAIN:
+        if other.name == FIRST and one.step.kind == "fit" and one.name == MAIN:
             return True
         if one.loss is not None and other.loss is not None:
             return one.loss < other.loss
