@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shoestring import plugins
 from shoestring.autopilot import build_record, build_step, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
-from shoestring.autopilot.knowledge import FIRST, MAIN, Known, Result
+from shoestring.autopilot.knowledge import FIRST, MAIN, PROBE, Known, Result
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan, Decision, Step

@@ -22,6 +22,7 @@ from shoestring.autopilot.knowledge import (
 )
 from shoestring.core.decisions import Step
 
+ENOUGH = 0.9  # of the epochs that are enough
 FIRST_SHARE = 0.12  # of the seconds, for a bundle to fall back on
 PROBE_SHARE = 0.08
 FEWEST_SECONDS = 30.0  # for steps, below which there is a single fit
@@ -33,7 +34,9 @@ MOST_MEMBERS = 5  # each costs its bytes and its time whenever it answers
 FEWEST_MEMBERS = 3  # two are hardly better than one that learned twice as long
 QUANTIZE_SECONDS = 6.0  # of a technique after a fit, before one was timed
 JOINING = 1.5  # of the seconds after a fit, for a bundle of several networks
-SURE = 50  # deciding examples, all right, that say that there is nothing left to gain
+# Deciding examples, all right: so many say that there is nothing left to gain (at most 1% is
+# wrong, by the rule of three), and so many that it will not take long.
+SURE, EASY = 300, 50
 MARGIN = 1.2  # on seconds that were measured once
 # What steps are expected to do to the share of wrong answers. Judgements: a longer fit as power
 # laws of learning curves go, an ensemble as the handbook's examples came out.
@@ -64,6 +67,9 @@ def planned(known: Known) -> tuple[Step, ...]:
     members = _members(known, left - tail)
     if known.result(MAIN) is None:
         seconds = max(1.0, (left - tail - _joining(known) * (members > 1)) / members)
+        if _easy(known):
+            most = known.enough_epochs * known.epoch_seconds + known.after_seconds
+            seconds = min(seconds, most)
         steps.append(_main(known, seconds, members))
         steps += [_member(known, number, seconds) for number in range(2, members + 1)]
     else:
@@ -97,7 +103,8 @@ def finished(known: Known) -> str:
     )
     if best is None or best.quality is None:
         return ""
-    if best.deciding >= SURE and best.quality >= known.perfect:
+    long = best.deciding >= EASY and best.epochs >= ENOUGH * known.enough_epochs
+    if best.quality >= known.perfect and (best.deciding >= SURE or long):
         return (
             f"all {best.deciding} examples that decide are right after the {best.name}: there is "
             "nothing left to gain that they could show"
@@ -111,6 +118,14 @@ def finished(known: Known) -> str:
                 "fit, so that another one would not be better"
             )
     return ""
+
+
+def _easy(known: Known) -> bool:
+    """Whether the first fit made no fault on examples that are enough to tell."""
+    first = known.result(FIRST)
+    if first is None or first.quality is None:
+        return False
+    return first.deciding >= EASY and first.quality >= known.perfect
 
 
 def _fallback(known: Known) -> list[Step]:
@@ -157,7 +172,12 @@ def _probe(known: Known, left: float) -> Step:
 
 def _main(known: Known, seconds: float, members: int) -> Step:
     epochs = (seconds - known.after_seconds) / max(known.epoch_seconds, 1e-9)
-    if members > 1:
+    if _easy(known):
+        why = (
+            f"the first fit made no fault on the examples that decide: these data are "
+            f"easy, and {epochs:.0f} epochs are enough for them"
+        )
+    elif members > 1:
         why = (
             f"{epochs:.0f} epochs are as many as one network here makes good use of "
             f"({known.enough_epochs:.0f}); the rest of the time goes into others beside it"
@@ -215,7 +235,7 @@ def _prune(known: Known, on: str) -> Step:
 def _members(known: Known, seconds: float) -> int:
     """How many networks to train beside each other: one, where size, latency or time forbid more,
     or where a longer fit of one is expected to pay more."""
-    if {"ensemble"} & known.without or known.finishers or known.epoch_seconds <= 0:
+    if _easy(known) or {"ensemble"} & known.without or known.finishers or known.epoch_seconds <= 0:
         return 1
     main = known.result(MAIN)
     if main is not None and main.failure:
