@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shoestring.core.exhibits import Chart, Line
+from shoestring.core.limits import Limits
 from shoestring.core.plain import from_plain
 from shoestring.core.protocols import silent
 from shoestring.core.receipt import Finding, Interval, Plain, Scores
@@ -127,8 +128,18 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
 
 
 def _command(sheet: Sheet) -> str:
-    """What makes it again."""
-    return f"shoestring train --recipe {shlex.quote(sheet.path)} --out again"
+    """What makes it again; of a build also what decides anew."""
+    again = f"shoestring train --recipe {shlex.quote(sheet.path)} --out again"
+    recipe = sheet.recipe
+    if not sheet.decisions or recipe is None:
+        return again
+    words = ["shoestring build", shlex.quote(recipe.source)]
+    words += [f"--budget {sheet.asked_seconds:g}s"] if sheet.asked_seconds else []
+    asked = Limits(**sheet.limits)
+    words += [f"--max-size {asked.size_bytes}"] if asked.size_bytes is not None else []
+    words += [f"--max-latency {asked.latency_ms:g}ms"] if asked.latency_ms is not None else []
+    words += [f"--min-quality {asked.quality:g}"] if asked.quality is not None else []
+    return f"{again}\n{' '.join(words)}  # measures and decides anew"
 
 
 def _subtitle(sheet: Sheet) -> str:
