@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
 END_SHARE = 0.4  # and so much of what the start took: both are slow beside other work
+TIMES = 2.0  # what a step may take at most, in what it was planned with
 TEST_START_SECONDS = 2.0  # of the process that grades
 SPARE = 1.5  # on what the test split is expected to take
 
@@ -128,6 +129,8 @@ class Work:
         return step
 
     def _do(self, bench: build_step.Bench, step: Step) -> None:
+        from shoestring.engine import deadline
+
         number = len(self.record.results) + 1
         before = bench.spent(number, step) if self.record.current is not None else 0.0
         self._note(step)
@@ -135,7 +138,8 @@ class Work:
         self.listener.say(f"{step.name}, {seconds:.0f} s: {step.why}")
         began = self.clock.elapsed() - before
         try:
-            run = bench.done(self.record, number, step, seconds)
+            with deadline.within(self._longest(step)):
+                run = bench.done(self.record, number, step, seconds)
             found = build_step.result(step, run, self.record.limits, self.clock.elapsed() - began)
             if found.ships or len(self.record.results) == 0:
                 shipping.hold(self.home, self._best_with(found, run))
@@ -149,6 +153,14 @@ class Work:
         self.record = replace(self.record, results=(*self.record.results, found), current=None)
         self._decide(Decision(step.name, _chosen(step), step.why, _expected(step), _got(found)))
         self.listener.say(f"{step.name}: {_got(found)}")
+
+    def _longest(self, step: Step) -> float | None:
+        """Seconds after which a step is given up; None where there is nothing to fall back on."""
+        if not any(r.bundled and not r.failure for r in self.record.results):
+            return None
+        left = self._steps_seconds() + END_SECONDS / 2
+        last = step.name == MAIN or step.kind == "technique"
+        return max(1.0, left if last else min(left, TIMES * step.seconds))
 
     def _best_with(self, found: Result, run: Run) -> Path:
         """The folder of the run to fall back on, once this one is there too."""
