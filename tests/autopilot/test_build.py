@@ -6,12 +6,13 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 import shoestring
-from shoestring.autopilot import building, planning, shipping
+from shoestring.autopilot import build_step, building, planning, shipping
 from shoestring.core.decisions import BuildPlan
 from shoestring.core.errors import DataError, Interrupted, LimitsMissed, RunError, UserError
 from shoestring.core.run import Run
@@ -219,3 +220,39 @@ def test_no_source(tmp_path: Path) -> None:
         shoestring.build(budget=5)
     with pytest.raises((UserError, DataError)):
         shoestring.build(tmp_path / "nowhere", budget=60, out=tmp_path / "a")
+
+
+def test_tiny_data_are_crossed(quick: Any, tmp_path: Path) -> None:
+    run = built(tiny.write_npz(tmp_path / "few.npz", count=150), tmp_path / "a")
+    line = next(one for one in run.receipts if one.technique == "cross-validation")
+    assert line.after is not None and line.after.examples == 150
+    assert line.after.interval is not None and line.gain is None
+    (decision,) = (one for one in run.decisions if one.what == "cross-validation")
+    assert "150 held out" in decision.got
+    assert run.decisions[-1].chosen != "cross-validation"
+
+
+def test_a_step_that_would_overrun_the_budget_is_given_up(
+    quick: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = build_step.Bench._fitted
+
+    def slow(self: build_step.Bench, record: Any, step: Any, folder: Path, seconds: float) -> Run:
+        if step.name == "main fit":
+            Event().wait(60.0)
+        return fitted(self, record, step, folder, seconds)
+
+    longest = building.Work._longest
+    monkeypatch.setattr(planning, "SURE", 10**9)
+    monkeypatch.setattr(build_step.Bench, "_fitted", slow)
+    monkeypatch.setattr(
+        building.Work,
+        "_longest",
+        lambda self, step: None if longest(self, step) is None else 0.05,
+    )
+    run = built(source, tmp_path / "a")
+    assert run.decisions[-1].chosen == "first fit"
+    (main,) = (one for one in run.decisions if one.what == "main fit")
+    assert "would have overrun the budget" in main.got
+    line = next(one for one in run.receipts if one.technique == "main fit")
+    assert line.status == "failed"

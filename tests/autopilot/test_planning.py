@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from shoestring.autopilot.planning import (
+from shoestring.autopilot.knowledge import (
     FIRST,
     JOIN,
     MAIN,
@@ -14,10 +14,9 @@ from shoestring.autopilot.planning import (
     QUANTIZE,
     Known,
     Result,
-    finished,
-    planned,
     quantized_name,
 )
+from shoestring.autopilot.planning import finished, planned
 from shoestring.core.decisions import Step
 from shoestring.core.limits import Limits
 from shoestring.core.sizing import Probe
@@ -110,6 +109,14 @@ def test_a_first_fit_without_a_fault_ends_it() -> None:
     assert planned(known) == ()
     assert "nothing left to gain" in finished(known)
     assert names(done(KNOWN, quality=1.0, deciding=8)) == [MAIN]  # too few to be sure
+
+
+def test_easy_data_get_enough_epochs_and_no_more() -> None:
+    easy = done(replace(KNOWN, epoch_seconds=1.0), quality=1.0, deciding=60)
+    (main,) = planned(easy)
+    assert main.seconds == 24.0 and "easy" in main.why
+    easy = done(easy, quality=1.0, deciding=60, epochs=20.0)
+    assert planned(easy) == () and "nothing left to gain" in finished(easy)
 
 
 def test_too_little_time_after_the_first_fit_is_given_back() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoestring.autopilot.planning import Result
+from shoestring.autopilot.knowledge import Result
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import Decision, Step
 from shoestring.core.errors import RunError, UserError

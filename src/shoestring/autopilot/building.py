@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoestring import plugins
-from shoestring.autopilot import build_record, build_step, planning, shipping, train
+from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
-from shoestring.autopilot.planning import Known, Result
+from shoestring.autopilot.knowledge import FIRST, MAIN, PROBE, Known, Result
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan, Decision, Step
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
-END_SHARE = 0.3  # and so much of what the start took: both are slow beside other work
+END_SHARE = 0.4  # and so much of what the start took: both are slow beside other work
+TIMES = 2.0  # what a step may take at most, in what it was planned with
 TEST_START_SECONDS = 2.0  # of the process that grades
 SPARE = 1.5  # on what the test split is expected to take
 
@@ -128,6 +129,8 @@ class Work:
         return step
 
     def _do(self, bench: build_step.Bench, step: Step) -> None:
+        from shoestring.engine import deadline
+
         number = len(self.record.results) + 1
         before = bench.spent(number, step) if self.record.current is not None else 0.0
         self._note(step)
@@ -135,7 +138,8 @@ class Work:
         self.listener.say(f"{step.name}, {seconds:.0f} s: {step.why}")
         began = self.clock.elapsed() - before
         try:
-            run = bench.done(self.record, number, step, seconds)
+            with deadline.within(self._longest(step)):
+                run = bench.done(self.record, number, step, seconds)
             found = build_step.result(step, run, self.record.limits, self.clock.elapsed() - began)
             if found.ships or len(self.record.results) == 0:
                 shipping.hold(self.home, self._best_with(found, run))
@@ -143,12 +147,20 @@ class Work:
             self._note(step)
             raise
         except UserError as error:
-            if not self.record.results and step.name in (planning.FIRST, planning.MAIN):
+            if not self.record.results and step.name in (FIRST, MAIN):
                 raise
             found = build_step.failed(step, error, self.clock.elapsed() - began)
         self.record = replace(self.record, results=(*self.record.results, found), current=None)
         self._decide(Decision(step.name, _chosen(step), step.why, _expected(step), _got(found)))
         self.listener.say(f"{step.name}: {_got(found)}")
+
+    def _longest(self, step: Step) -> float | None:
+        """Seconds after which a step is given up; None where there is nothing to fall back on."""
+        if not any(r.bundled and not r.failure for r in self.record.results):
+            return None
+        left = self._steps_seconds() + END_SECONDS / 2
+        last = step.name == MAIN or step.kind == "technique"
+        return max(1.0, left if last else min(left, TIMES * step.seconds))
 
     def _best_with(self, found: Result, run: Run) -> Path:
         """The folder of the run to fall back on, once this one is there too."""
@@ -203,6 +215,9 @@ class Work:
             if self.dataset is None
             else plugins.task(record.recipe.task).probe(record.recipe, self.dataset),
             finishers=record.finishers,
+            folds=0
+            if self.dataset is None
+            else folds.of(record.recipe, self.dataset, self._tested),
             done=record.results,
             without=frozenset(record.recipe.without),
         )
@@ -241,7 +256,7 @@ class Work:
 def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
     """As the last fit of the chosen network showed; before that as throw-away steps did."""
     for one in reversed(results):
-        own = one.step.kind == "fit" and one.step.name != planning.PROBE
+        own = one.step.kind == "fit" and one.step.name != PROBE
         if own and one.epochs > 0 and one.fit_seconds > 0:
             return one.fit_seconds / one.epochs
     return found.gauge.epoch_seconds
@@ -279,8 +294,9 @@ def _expected(step: Step) -> str:
 def _got(found: Result) -> str:
     if found.failure:
         return f"{found.seconds:.1f} s; not done: {found.failure}"
-    quality = "" if found.quality is None else f"{found.quality:.4f} on {found.deciding} deciding"
+    seen = f"{found.deciding} deciding" if found.bundled else f"{found.deciding} held out"
+    quality = "" if found.quality is None else f"{found.quality:.4f} on {seen}"
     latency = "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms"
     epochs = f"{found.epochs:.1f} epochs" if found.step.kind == "fit" else ""
-    sizes = f"{found.size_bytes:,} bytes"
+    sizes = f"{found.size_bytes:,} bytes" if found.bundled else ""
     return "; ".join(filter(None, (f"{found.seconds:.1f} s", epochs, quality, sizes, latency)))

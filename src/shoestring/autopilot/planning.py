@@ -6,95 +6,45 @@ each step, with what that step taught.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import isfinite
 
+from shoestring.autopilot.knowledge import (
+    FIRST,
+    FOLDS,
+    JOIN,
+    MAIN,
+    PROBE,
+    PRUNE,
+    QUANTIZE,
+    Known,
+    member_name,
+    quantized_name,
+)
 from shoestring.core.decisions import Step
-from shoestring.core.limits import Limits
-from shoestring.core.receipt import Plain
-from shoestring.core.sizing import Probe
 
-FIRST, PROBE, MAIN, JOIN = "first fit", "probe", "main fit", "ensemble"
-QUANTIZE, PRUNE = "quantize", "prune"
+ENOUGH = 0.9  # of the epochs that are enough
 FIRST_SHARE = 0.12  # of the seconds, for a bundle to fall back on
 PROBE_SHARE = 0.08
 FEWEST_SECONDS = 30.0  # for steps, below which there is a single fit
 MOST_FALLBACK = 0.28  # of the seconds, that having something to fall back on may take in all
-PROBE_SECONDS = 60.0  # for steps, below which nothing is probed
+PROBE_SECONDS = 120.0  # for steps, below which nothing is probed
+FOLDS_SHARE = 0.2
+FOLDS_SECONDS = 30.0  # for steps, below which nothing is crossed
 LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
 FIRST_FIT_SECONDS = 60.0  # and at most so long: a fallback need not be good
 MOST_MEMBERS = 5  # each costs its bytes and its time whenever it answers
 FEWEST_MEMBERS = 3  # two are hardly better than one that learned twice as long
 QUANTIZE_SECONDS = 6.0  # of a technique after a fit, before one was timed
 JOINING = 1.5  # of the seconds after a fit, for a bundle of several networks
-SURE = 50  # deciding examples, all right, that say that there is nothing left to gain
+# Deciding examples, all right: so many say that there is nothing left to gain (at most 1% is
+# wrong, by the rule of three), and so many that it will not take long.
+SURE, EASY = 300, 50
 MARGIN = 1.2  # on seconds that were measured once
 # What steps are expected to do to the share of wrong answers. Judgements: a longer fit as power
 # laws of learning curves go, an ensemble as the handbook's examples came out.
 LONGER_POWER = 0.3
 JOINED_FACTOR = 0.85
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a step came to."""
-
-    step: Step
-    seconds: float
-    quality: float | None = None  # on the examples that decisions are made on
-    loss: float | None = None
-    deciding: int = 0  # examples that it was seen on
-    size_bytes: int = 0
-    latency_ms: float | None = None
-    fit_seconds: float = 0.0  # of training alone
-    epochs: float = 0.0
-    ships: bool = False  # whether it keeps to the limits of size and latency
-    failure: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.step.name
-
-
-@dataclass(frozen=True)
-class Known:
-    """All that a plan is made from."""
-
-    seconds: float  # left for steps
-    total: float  # asked for
-    limits: Limits
-    network: Plain  # that was chosen
-    words: str  # of the technique that it begins with
-    size_bytes: int  # of its bundle as predicted, in float32
-    small_bytes: int  # in int8
-    epoch_seconds: float
-    after_seconds: float  # from the end of a fit until its bundle is graded
-    enough_epochs: float
-    perfect: float = 1.0
-    seed: int = 0
-    probe: Probe | None = None
-    finishers: tuple[str, ...] = ()  # techniques on finished runs that a person asked for
-    done: tuple[Result, ...] = ()
-    without: frozenset[str] = field(default_factory=frozenset)  # names that were asked to stay out
-
-    def result(self, name: str) -> Result | None:
-        return next((one for one in self.done if one.name == name), None)
-
-    @property
-    def fits(self) -> tuple[Result, ...]:
-        """Members of an ensemble to be: fits of the chosen network that went well."""
-        return tuple(r for r in self.done if _is_member(r.name) and not r.failure)
-
-    @property
-    def rounds(self) -> bool:
-        """Whether the bundle has to be quantized to keep to a limit of bytes."""
-        most = self.limits.size_bytes
-        first = self.result(FIRST)
-        size = first.size_bytes if first is not None and first.size_bytes else self.size_bytes
-        return most is not None and size > most and QUANTIZE not in self.without
-
-    def per_member(self) -> int:
-        return self.small_bytes if self.rounds else self.size_bytes
 
 
 def planned(known: Known) -> tuple[Step, ...]:
@@ -117,9 +67,16 @@ def planned(known: Known) -> tuple[Step, ...]:
         probe = _probe(known, left)
         steps.append(probe)
         left -= probe.seconds
+    if _crosses(known):
+        folds = _folds(known, left)
+        steps.append(folds)
+        left -= folds.seconds
     members = _members(known, left - tail)
     if known.result(MAIN) is None:
         seconds = max(1.0, (left - tail - _joining(known) * (members > 1)) / members)
+        if _easy(known):
+            most = known.enough_epochs * known.epoch_seconds + known.after_seconds
+            seconds = min(seconds, most)
         steps.append(_main(known, seconds, members))
         steps += [_member(known, number, seconds) for number in range(2, members + 1)]
     else:
@@ -147,13 +104,14 @@ def planned(known: Known) -> tuple[Step, ...]:
 def finished(known: Known) -> str:
     """Why nothing more is worth doing; "" where something is."""
     best = max(
-        (r for r in known.done if r.quality is not None and r.ships),
-        key=lambda r: r.quality or 0.0,
+        (r for r in known.done if r.quality is not None and r.ships and r.bundled),
+        key=lambda r: (r.quality or 0.0, r.epochs),
         default=None,
     )
     if best is None or best.quality is None:
         return ""
-    if best.deciding >= SURE and best.quality >= known.perfect:
+    long = best.deciding >= EASY and best.epochs >= ENOUGH * known.enough_epochs
+    if best.quality >= known.perfect and (best.deciding >= SURE or long):
         return (
             f"all {best.deciding} examples that decide are right after the {best.name}: there is "
             "nothing left to gain that they could show"
@@ -167,6 +125,14 @@ def finished(known: Known) -> str:
                 "fit, so that another one would not be better"
             )
     return ""
+
+
+def _easy(known: Known) -> bool:
+    """Whether the first fit made no fault on examples that are enough to tell."""
+    first = known.result(FIRST)
+    if first is None or first.quality is None:
+        return False
+    return first.deciding >= EASY and first.quality >= known.perfect
 
 
 def _fallback(known: Known) -> list[Step]:
@@ -211,9 +177,23 @@ def _probe(known: Known, left: float) -> Step:
     )  # fmt: skip
 
 
+def _folds(known: Known, left: float) -> Step:
+    return Step(
+        FOLDS, "folds", FOLDS_SHARE * left, 0.0,
+        f"the validation split is too small to say much; {known.folds} fits, each judged on "
+        "another part that it did not see, say more about what ships",
+        network=known.network, words=known.words, seed=known.seed, gain="a narrower interval",
+    )  # fmt: skip
+
+
 def _main(known: Known, seconds: float, members: int) -> Step:
     epochs = (seconds - known.after_seconds) / max(known.epoch_seconds, 1e-9)
-    if members > 1:
+    if _easy(known):
+        why = (
+            f"the first fit made no fault on the examples that decide: these data are "
+            f"easy, and {epochs:.0f} epochs are enough for them"
+        )
+    elif members > 1:
         why = (
             f"{epochs:.0f} epochs are as many as one network here makes good use of "
             f"({known.enough_epochs:.0f}); the rest of the time goes into others beside it"
@@ -271,7 +251,7 @@ def _prune(known: Known, on: str) -> Step:
 def _members(known: Known, seconds: float) -> int:
     """How many networks to train beside each other: one, where size, latency or time forbid more,
     or where a longer fit of one is expected to pay more."""
-    if {"ensemble"} & known.without or known.finishers or known.epoch_seconds <= 0:
+    if _easy(known) or {"ensemble"} & known.without or known.finishers or known.epoch_seconds <= 0:
         return 1
     main = known.result(MAIN)
     if main is not None and main.failure:
@@ -303,6 +283,13 @@ def _probes(known: Known) -> bool:
     if known.probe is None or known.result(PROBE) is not None or known.result(MAIN) is not None:
         return False
     return known.limits.size_bytes is None and known.seconds >= PROBE_SECONDS
+
+
+def _crosses(known: Known) -> bool:
+    """Whether tiny data are worth fits of folds, and there is time for them."""
+    if not known.folds or known.result(FOLDS) is not None or known.result(MAIN) is not None:
+        return False
+    return known.seconds >= FOLDS_SECONDS
 
 
 def _quantize_seconds(known: Known) -> float:
@@ -342,15 +329,3 @@ def _longer(known: Known, seconds: float) -> str:
 
 def _shared(step: Step, total: float) -> Step:
     return replace(step, share=step.seconds / total if isfinite(total) and total > 0 else 0.0)
-
-
-def member_name(number: int) -> str:
-    return f"member {number}"
-
-
-def quantized_name(on: str) -> str:
-    return QUANTIZE if on != FIRST else f"{QUANTIZE} the {FIRST}"
-
-
-def _is_member(name: str) -> bool:
-    return name == MAIN or name.startswith("member ")

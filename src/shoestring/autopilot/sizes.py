@@ -54,6 +54,11 @@ def _fitting(
     from shoestring.engine import gauge
 
     limits, usual = record.limits, offered[-1]
+    if limits.size_bytes is None and limits.latency_ms is None:
+        weight = Weight(usual.parameters, 4 * usual.parameters, usual.parameters)
+        why = "the usual one for these data and seconds, for nothing limits it"
+        told = f"about {usual.parameters:,} parameters"
+        return usual, weight, Decision("network", spelled(usual.network), why, told)
     rounds = "quantize" not in record.recipe.without
     nearest: tuple[Candidate, Weight] | None = None
     for one in reversed(offered):

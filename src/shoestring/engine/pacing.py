@@ -24,6 +24,7 @@ CHECKPOINT_SECONDS = float(os.environ.get("SHOESTRING_CHECKPOINT_SECONDS", "10")
 TRIAL_STEPS = 3  # thrown away before timing: first calls choose kernels and allocate
 TRIAL_SHARE = 0.02  # of the budget, for each precision tried
 TRIAL_SECONDS = 1.0  # and at most this long
+TRIALS_SHARE = 0.06  # of the budget: where the first precision took more, no other one is tried
 EVALUATION_SHARE = 0.04  # of a fit, spent on looking at the validation split
 MARGIN = 0.02  # of the fit's seconds, kept back against noise
 AFTER_SECONDS = 3.0  # export, the process that grades, latency, card, and this process' end
@@ -164,7 +165,11 @@ def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Tri
 
     threads = run.recipe.threads or default_threads()
     precisions = (run.recipe.precision,) if run.recipe.precision else PRECISIONS
-    trials = [tried(precision, threads) for precision in precisions]
+    began, most = time.perf_counter(), TRIALS_SHARE * max(0.0, budget.remaining())
+    trials: list[Trial] = []
+    for precision in precisions:
+        if not trials or time.perf_counter() - began <= most:
+            trials.append(tried(precision, threads))
     best = min(trials, key=lambda t: t.step_seconds * (1 if t.precision == "float32" else FASTER))
     if run.recipe.threads is None and threads > 1 and placement.device == "cpu":
         best = min(best, tried(best.precision, 1), key=lambda t: t.step_seconds)

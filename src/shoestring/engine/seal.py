@@ -104,14 +104,15 @@ def _latency(budget: Budget) -> float:
     return max(0.1, min(1.0, budget.remaining() / 6))
 
 
-def opened(run: Run, budget: Budget, listener: Listener) -> Run:
-    """Opens the test split of the recipe once, on the bundle, and writes it down."""
+def opened(run: Run, budget: Budget, listener: Listener, most_seconds: float = TEST_SECONDS) -> Run:
+    """Opens the test split of the recipe once, on the bundle, and writes it down. UserError where
+    that takes longer than `most_seconds`."""
     job = grade.Job(
         bundle=str((run.path / store.BUNDLE).resolve()), recipe=to_plain(run.recipe), split="test"
     )
     opening = measure.begin_opening(run.path, run.recipe.source)
     with budget.meter() as meter:
-        scores = measure.run_job(job, TEST_SECONDS)
+        scores = measure.run_job(job, most_seconds)
     opening.complete(scores)
     for line in _told(scores):
         listener.say(line)

@@ -46,7 +46,7 @@ def listed(decisions: Sequence[Decision]) -> list[RenderableType]:
     for one in decisions:
         parts.append(
             Text.assemble(
-                (f"{duration(one.at_seconds):>7}  ", "dim"), (one.what, "bold"), f": {one.chosen}"
+                (f"{one.at_seconds:7.1f} s  ", "dim"), (one.what, "bold"), f": {one.chosen}"
             )
         )
         told = [one.why]

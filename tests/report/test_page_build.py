@@ -1,0 +1,63 @@
+"""page_view: what the page of a build shows beside that of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shoestring.core.budget import Cost
+from shoestring.core.decisions import Decision
+from shoestring.core.receipt import Interval, Receipt, Scores
+from shoestring.core.run import Recipe, Run
+from shoestring.engine import store
+from shoestring.report import page, page_view
+from shoestring.report.sheet import receipt
+
+SCORES = Scores(
+    quality=0.95,
+    metric="accuracy",
+    interval=Interval(0.95, 0.93, 0.97),
+    size_bytes=45_000,
+    latency_ms={"model": {"median": 0.1, "p95": 0.2}},
+)
+FIRST = Scores(
+    quality=0.9, metric="accuracy", size_bytes=170_000, latency_ms={"model": {"median": 0.12}}
+)
+
+
+def written(folder: Path) -> Path:
+    total = {
+        "asked_seconds": 60.0,
+        "used_seconds": 58.0,
+        "limits": {"size_bytes": 50_000, "latency_ms": None, "quality": 0.92},
+    }
+    folder.mkdir()
+    run = Run(
+        folder,
+        "images",
+        Recipe("images", "my photos", network={"kind": "compact"}),
+        architecture={"kind": "compact"},
+        scores=SCORES,
+        receipts=(
+            Receipt("first fit", after=FIRST, cost=Cost(wall_seconds=8.0)),
+            Receipt("fit", before=FIRST, after=SCORES, cost=Cost(wall_seconds=40.0)),
+            Receipt("total", total, cost=Cost(wall_seconds=58.0)),
+        ),
+        decisions=(
+            Decision("first fit", "compact", "to fall back on", "8 s", "0.9", 12.0),
+            Decision("ship", "<b>main fit</b>", "the best & only", "", "0.95", 50.0),
+        ),
+    )
+    store.write_finished(run)
+    return folder
+
+
+def test_decisions_limits_and_tried_steps_are_on_the_page(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    html = page.html([folder])
+    assert "What was decided, and why" in html
+    assert "to fall back on" in html and "&lt;b&gt;main fit&lt;/b&gt;" in html
+    assert html.count(">limit</text>") >= 2  # of bytes and of quality
+    view = page_view.view(receipt(folder), folder, 1)
+    assert [row[1] for row in view.front_rows] == [str(folder), "first fit"]
+    assert "--max-size 50000" in view.command and "--min-quality 0.92" in view.command
+    assert "'my photos' --budget 60s" in view.command
