@@ -47,9 +47,10 @@ def save_parts(
     folder = path.with_name(f"{path.stem}-{token}")
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
-        save(dict(tensors), storage_writer=writer, process_group=group)
+        packed = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save(packed, storage_writer=writer, process_group=group)
     except (OSError, CheckpointException) as error:
-        raise RunError(f"cannot write {folder}: {_first(error)}") from error
+        raise RunError(f"cannot write {folder}: {_last(error)}") from error
     if dist.get_rank(group) == 0:
         said = {"folder": folder.name, "values": to_plain(values)}
         store.write_atomically(store.pointer(path), json.dumps(said))
@@ -81,7 +82,7 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             read(tensors, storage_reader=reader, no_dist=True)
         return tensors, said["values"]
     except (OSError, ValueError, KeyError, CheckpointException) as error:
-        raise RunError(f"{pointer} and its parts cannot be read: {_first(error)}") from error
+        raise RunError(f"{pointer} and its parts cannot be read: {_last(error)}") from error
 
 
 def token(place: Placement) -> str:
@@ -93,5 +94,5 @@ def _age(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def _first(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+def _last(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2]

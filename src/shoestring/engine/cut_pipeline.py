@@ -50,6 +50,7 @@ class Pipeline(Cut):
 
     def place(self, model: nn.Module, network: Network, architecture: Plain) -> nn.Module:
         self._stages = network.stages(model, architecture, self._count)
+        self._shared, self._holders = [], {}
         held = [_weights(model, stage.modules) for stage in self._stages]
         for weight in model.parameters():
             count = sum(id(weight) in ids for ids in held)

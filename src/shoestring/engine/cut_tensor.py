@@ -53,8 +53,12 @@ class TensorCut(Cut):
     def place(self, model: nn.Module, network: Network, architecture: Plain) -> nn.Module:
         found = network.matrices(model, self._ways)
         tied = _tied(model)
-        styles = {name: _style(matrix) for name, matrix in found.items()}
+        styles = {name: _style(matrix) for name, matrix in found.items() if matrix.parts == 1}
         parallelize_module(model, self._mesh, styles)
+        for name, matrix in found.items():
+            if matrix.parts > 1:
+                fused = cast(nn.Linear, model.get_submodule(name))
+                _put(model, name, _FusedLinear(fused, self._mesh, matrix.parts))
         for first, others in tied.items():
             for other in others:
                 _put(model, other, model.get_parameter(first))
@@ -98,8 +102,6 @@ class TensorCut(Cut):
 
 def _style(matrix: Matrix) -> ParallelStyle:
     match matrix.way:
-        case "columns" if matrix.parts > 1:
-            return _Fused(matrix.parts)
         case "columns":
             return ColwiseParallel()
         case "gathered":
@@ -110,19 +112,9 @@ def _style(matrix: Matrix) -> ParallelStyle:
             return RowwiseParallel(input_layouts=Replicate())
 
 
-class _Fused(ParallelStyle):
-    """Columns of several matrices that stand one after the other in one module."""
-
-    def __init__(self, parts: int) -> None:
-        super().__init__()
-        self.parts = parts
-
-    def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
-        return _FusedLinear(cast(nn.Linear, module), device_mesh, self.parts)
-
-
 class _FusedLinear(nn.Module):
-    """What this process's rows of each part make of inputs that all processes have."""
+    """Columns of several matrices that stand one after the other: what this process's rows of each
+    make of inputs that all processes have. torch's own style would cut through the first."""
 
     def __init__(self, linear: nn.Linear, mesh: DeviceMesh, parts: int) -> None:
         super().__init__()
@@ -150,6 +142,6 @@ def _tied(model: nn.Module) -> dict[str, list[str]]:
     return found
 
 
-def _put(model: nn.Module, name: str, weight: nn.Parameter) -> None:
+def _put(model: nn.Module, name: str, new: nn.Parameter | nn.Module) -> None:
     owner, _, last = name.rpartition(".")
-    setattr(model.get_submodule(owner), last, weight)
+    setattr(model.get_submodule(owner), last, new)

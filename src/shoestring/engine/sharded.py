@@ -57,4 +57,4 @@ def _holders(tensor: torch.Tensor) -> int:
     if not isinstance(tensor, DTensor):
         return dist.get_world_size()
     sizes = zip(tensor.placements, tensor.device_mesh.shape, strict=True)
-    return dist.get_world_size() // prod(n for where, n in sizes if where.is_shard())
+    return dist.get_world_size() // prod(n for where, n in sizes if not where.is_replicate())
