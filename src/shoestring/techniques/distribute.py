@@ -137,9 +137,10 @@ class Distribute(Placer):
         from shoestring.engine import parallel_fit
 
         parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
+        parallel_fit.possible(run, self.layout)
         job = parallel_fit.budgeted(run, self.layout, budget, log_every)
         job = replace(job, microbatches=self.microbatches)
-        return parallel_fit.fitted(job, meter, listener, lambda: interrupt.asked)
+        return parallel_fit.fitted(job, dataset, meter, listener, interrupt)
 
 
 TECHNIQUE = Distribute
