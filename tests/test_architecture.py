@@ -27,6 +27,7 @@ TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.space", 
 TORCH_FREE += ("engine.workers", "engine.trial_words", "cluster.plan", "cluster.launch")
 TORCH_FREE += ("engine.traffic",)
 TORCH_FREE += ("engine.parallel_job", "engine.parallel_crew", "engine.parallel_fit")
+TORCH_FREE += ("engine.launched",)
 TORCH_FREE_OF_A_TASK = ("data", "task", "predict")
 
 LONGEST_MODULE = 350

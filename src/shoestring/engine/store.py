@@ -287,9 +287,16 @@ def stands(path: Path) -> bool:
 def drop(path: Path) -> None:
     """Removes a checkpoint, in one file or in parts."""
     path.unlink(missing_ok=True)
-    pointer(path).unlink(missing_ok=True)
+    drop_parts(path)
+
+
+def drop_parts(path: Path, but: str = "") -> None:
+    """Removes what several processes wrote of this checkpoint, except for one folder."""
+    if not but:
+        pointer(path).unlink(missing_ok=True)
     for parts in path.parent.glob(f"{path.stem}-*"):
-        remove(parts)
+        if parts.name != but:
+            remove(parts)
 
 
 def append_lines(path: Path, lines: Iterable[Plain]) -> None:

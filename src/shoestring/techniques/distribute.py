@@ -164,9 +164,10 @@ class Distribute(Placer):
             workers = train.Workers.parsed(self.workers or str(self.layout.workers))
             return train.fitted(job, workers, cluster, meter, listener, lambda: interrupt.asked)
         parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
+        parallel_fit.possible(run, self.layout)
         job = parallel_fit.budgeted(run, self.layout, budget, log_every)
         job = replace(job, microbatches=self.microbatches)
-        return parallel_fit.fitted(job, meter, listener, lambda: interrupt.asked)
+        return parallel_fit.fitted(job, dataset, meter, listener, interrupt)
 
 
 TECHNIQUE = Distribute
