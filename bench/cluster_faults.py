@@ -112,7 +112,10 @@ def one(seed: int, kind: str, ring: Ring, source: Path, home: Path) -> Outcome:
         waited((out / store.CHECKPOINT).exists, driver)
         time.sleep(draws.uniform(0, 5))
         if kind == "worker killed":
-            os.kill(draws.choice(pids("ray::RayTrainWorker")), signal.SIGKILL)
+            for pid in (
+                draws.sample(pids("ray::RayTrainWorker"), 1) if driver.poll() is None else ()
+            ):
+                os.kill(pid, signal.SIGKILL)
         else:
             ring.kill()
         if kind == "shrunk and grown":
@@ -218,6 +221,8 @@ def main() -> None:
         ring = Ring()
         plain = one(-1, "nothing", ring, source, home)
         figures.line("without a fault", asdict(plain))
+        if not plain.ended:
+            raise SystemExit((home / "log--1.txt").read_text())
         for seed in range(given.first, given.first + count):
             outcome = one(seed, KINDS[seed % len(KINDS)], ring, source, home)
             found.append(outcome)
