@@ -37,6 +37,7 @@ SAME = ("shoestring", "torch", "ray")  # their versions, on every node
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 2.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
+JOIN_SECONDS = 60.0  # for the head of a cluster to answer
 CHECK_SECONDS = 120.0  # for every node to say what it runs
 
 
@@ -278,7 +279,6 @@ def _address(said: str) -> str | None:
 
 
 def _start(address: str | None, asked: Asked) -> None:
-    import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     options |= {"namespace": "shoestring"}
@@ -286,18 +286,33 @@ def _start(address: str | None, asked: Asked) -> None:
         options |= {"address": "local", "include_dashboard": False, "num_cpus": asked.cpus}
     else:
         options |= {"address": address}
+    # Ray goes on trying for as long as a cluster that is known may be silent.
+    failed: list[BaseException] = []
+    joining = threading.Thread(target=_init, args=(options, failed), daemon=True)
+    joining.start()
+    joining.join(None if address is None else JOIN_SECONDS)
+    if not joining.is_alive() and not failed:
+        return
+    why = f"nobody answered within {JOIN_SECONDS:.0f} s"
+    if failed:
+        why = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
+    _leave()
+    if address is None:
+        raise RunError(f"Ray did not start on this machine: {why}")
+    raise UserError(
+        f"no cluster could be joined at {address}: {why}. Is it running (ray status), is this "
+        "machine one of its nodes (ray start --address=...), and is the token the same "
+        "(RAY_AUTH_TOKEN, or ~/.ray/auth_token)?"
+    )
+
+
+def _init(options: Mapping[str, Any], failed: list[BaseException]) -> None:
+    import ray
+
     try:
         ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        _leave()
-        if address is None:
-            raise RunError(f"Ray did not start on this machine: {first}") from error
-        raise UserError(
-            f"no cluster could be joined at {address}: {first}. Is it running (ray status), is "
-            "this machine one of its nodes (ray start --address=...), and is the token the same "
-            "(RAY_AUTH_TOKEN, or ~/.ray/auth_token)?"
-        ) from error
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
+        failed.append(error)
 
 
 def _leave() -> None:
