@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shoestring.cluster.session import Session, Surroundings
+from shoestring.cluster.nodes import Surroundings
+from shoestring.cluster.session import Session
 from shoestring.core.jobs import Done, Job, Site
 from shoestring.engine import derive, interrupt
 from shoestring.engine.here import done

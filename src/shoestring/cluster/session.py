@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shoestring.cluster import nodes
 from shoestring.core.errors import MissingExtra, RunError, UserError
-from shoestring.core.receipt import Plain
 from shoestring.data.names import counted
 
 ADDRESS = "RAY_ADDRESS"
@@ -32,13 +32,10 @@ ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 # says so earlier, and a link that is gone for a while is waited for.
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what its name says is the reverse of it
-HANDED_ON = ("SHOESTRING_DATA", "SHOESTRING_CACHE")
-SAME = ("shoestring", "torch", "ray")  # their versions, on every node
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 2.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
 JOIN_SECONDS = 60.0  # for the head of a cluster to answer
-CHECK_SECONDS = 120.0  # for every node to say what it runs
 
 
 @dataclass(frozen=True)
@@ -49,16 +46,6 @@ class Asked:
     cpus: int | None = None  # of a cluster that is started here; None: its cores
     wait_seconds: float = 0.0  # for as many workers as are asked for to be free
     token: bool = True  # whether who speaks to it needs its token
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster, as Ray sees it."""
-
-    id: str
-    host: str  # its address
-    cpus: int
-    gpus: int
 
 
 class Pulse:
@@ -102,13 +89,13 @@ class Session:
     pulse: Pulse
     started: bool  # here, and ended with this process
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[nodes.Node]:
         """Those that are there now."""
         import ray
 
         self.pulse.check()
         return [
-            Node(
+            nodes.Node(
                 node["NodeID"],
                 node["NodeManagerAddress"],
                 int(node["Resources"].get("CPU", 0)),
@@ -120,7 +107,7 @@ class Session:
 
     def size(self, cpus: int = 1, gpus: int = 0) -> int:
         """How many workers of this size it has place for, whatever goes on there now."""
-        return sum(_fitting(node.cpus, node.gpus, cpus, gpus) for node in self.nodes())
+        return sum(nodes.fitting(node.cpus, node.gpus, cpus, gpus) for node in self.nodes())
 
     def wait_for(self, workers: int, cpus: int = 1, gpus: int = 0) -> None:
         """Until so many workers of this size have a place, as long as was said. UserError with
@@ -128,8 +115,8 @@ class Session:
         until = time.monotonic() + self.asked.wait_seconds
         while (there := self.size(cpus, gpus)) < workers:
             if time.monotonic() >= until:
-                nodes = self.nodes()
-                has = ", ".join(f"{n.host}: {n.cpus} cpus, {n.gpus} gpus" for n in nodes)
+                there_are = self.nodes()
+                has = ", ".join(f"{n.host}: {n.cpus} cpus, {n.gpus} gpus" for n in there_are)
                 size = counted(cpus, "cpu") + (f" and {counted(gpus, 'gpu')}" if gpus else "")
                 raise UserError(
                     f"{counted(workers, 'worker')} of {size} were asked for, and the cluster at "
@@ -140,70 +127,9 @@ class Session:
             time.sleep(POLL_SECONDS)
 
     def look_at_nodes(self, reads: Sequence[Path] = (), writes: Sequence[Path] = ()) -> None:
-        """Runs a tiny task on each node. UserError naming the first where another version of
-        shoestring, torch or Ray is at work, where a path of `reads` is not there, or a folder of
-        `writes` cannot be written."""
-        here = versions()
-        paths = [str(path.resolve()) for path in reads]
-        folders = [str(path.resolve()) for path in writes]
-        for node, found in self._on_each_node(paths, folders):
-            for name, version in here.items():
-                if found[name] != version:
-                    raise UserError(
-                        f"node {node.host} of the cluster has {name} {found[name] or 'missing'}, "
-                        f"and here it is {version}; install the same on every node"
-                    )
-            for path in found["unread"]:
-                raise UserError(
-                    f"node {node.host} of the cluster cannot read {path}; put it on a folder that "
-                    "every node shares, under the same path, or copy it to each"
-                )
-            for path in found["unwritten"]:
-                raise UserError(
-                    f"node {node.host} of the cluster cannot write to {path}; give a folder that "
-                    "every node shares and may write to"
-                )
-
-    def _on_each_node(
-        self, reads: Sequence[str], writes: Sequence[str]
-    ) -> Iterator[tuple[Node, Mapping[str, Any]]]:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        looking = {}
-        look = ray.remote(num_cpus=0, max_retries=1)(_looker())
-        for node in self.nodes():
-            place = NodeAffinitySchedulingStrategy(node.id, soft=False)
-            looking[look.options(scheduling_strategy=place).remote(reads, writes)] = node
-        try:
-            for ref, node in looking.items():
-                yield node, ray.get(ref, timeout=CHECK_SECONDS)
-        except ray.exceptions.GetTimeoutError as error:
-            raise RunError(
-                f"a node of the cluster at {self.address} did not answer within "
-                f"{CHECK_SECONDS:.0f} s"
-            ) from error
-        except ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[-1]
-            raise RunError(f"a node of the cluster could not be looked at: {first}") from error
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What relative paths and names of data sets hang on, for a worker elsewhere."""
-
-    folder: str
-    variables: Mapping[str, str]
-
-    @staticmethod
-    def here() -> Surroundings:
-        return Surroundings(os.getcwd(), {n: os.environ[n] for n in HANDED_ON if n in os.environ})
-
-    def enter(self) -> None:
-        """Where there is no such folder, relative paths are not found, which is told of them."""
-        os.environ.update(self.variables)
-        if os.path.isdir(self.folder):
-            os.chdir(self.folder)
+        """UserError naming the first node where another version of shoestring, torch or Ray is at
+        work, where a path of `reads` is not there, or a folder of `writes` cannot be written."""
+        nodes.looked_at(self.nodes(), self.address, reads, writes)
 
 
 _SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
@@ -217,12 +143,6 @@ def current() -> Session | None:
 def equipped(purpose: str = "work on a cluster") -> None:
     if importlib.util.find_spec("ray") is None:
         raise MissingExtra("ray", "cluster", purpose)
-
-
-def versions() -> Plain:
-    """What has to be the same on every node."""
-    found = _looker()((), ())
-    return {name: found[name] for name in SAME}
 
 
 @contextmanager
@@ -322,40 +242,3 @@ def _leave() -> None:
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(timeout=20)
-
-
-def _fitting(cpus: int, gpus: int, each_cpus: int, each_gpus: int) -> int:
-    found = cpus // each_cpus if each_cpus else cpus + gpus
-    return min(found, gpus // each_gpus) if each_gpus else found
-
-
-def _looker() -> Any:
-    """A function that Ray sends whole: a node without shoestring can run it too."""
-
-    def look(
-        reads: Sequence[str], writes: Sequence[str], names: Sequence[str] = SAME
-    ) -> dict[str, Any]:
-        import os
-        import tempfile
-        from importlib import metadata
-        from importlib.util import find_spec
-
-        def version(name: str) -> str:
-            try:
-                return metadata.version(name)
-            except metadata.PackageNotFoundError:
-                return "" if find_spec(name) is None else "unknown"
-
-        unwritten = []
-        for folder in writes:
-            try:
-                os.makedirs(folder, exist_ok=True)
-                with tempfile.NamedTemporaryFile(dir=folder):
-                    pass
-            except OSError:
-                unwritten.append(folder)
-        found: dict[str, Any] = {name: version(name) for name in names}
-        found["unread"] = [path for path in reads if not os.access(path, os.R_OK)]
-        return found | {"unwritten": unwritten}
-
-    return look

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from shoestring.cluster.session import Session, Surroundings
+from shoestring.cluster.nodes import Surroundings
+from shoestring.cluster.session import Session
 from shoestring.cluster.shelf import Shelf
 from shoestring.cluster.worker import worked
 from shoestring.core.budget import Meter
