@@ -27,7 +27,7 @@ from shoestring.data.names import counted
 ADDRESS = "RAY_ADDRESS"
 CURRENT = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 LOCAL, AUTO = "local", "auto"
-ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0"}
 # Ray ends a process that has not reached the cluster for a minute, without a word to it; `Pulse`
 # says so earlier, and a link that is gone for a while is waited for.
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
