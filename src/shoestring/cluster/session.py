@@ -33,7 +33,7 @@ ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0"}
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what its name says is the reverse of it
 POLL_SECONDS = 0.5
-BEAT_SECONDS = 2.0  # between two looks at whether the cluster is there
+BEAT_SECONDS = 1.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
 JOIN_SECONDS = 60.0  # for the head of a cluster to answer
 
@@ -49,11 +49,13 @@ class Asked:
 
 
 class Pulse:
-    """Looks in the background whether the cluster answers."""
+    """Looks in the background at the nodes of the cluster, and whether it answers. Nobody else asks
+    it: a question blocks until somebody answers."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._last = time.monotonic()
+        self._nodes = _nodes()
         self._ended = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -62,10 +64,15 @@ class Pulse:
 
         while not self._ended.wait(BEAT_SECONDS):
             try:
-                ray.nodes()  # blocks while nobody answers
+                found = _nodes()
             except (ray.exceptions.RayError, ConnectionError, RuntimeError, TimeoutError):
                 continue
-            self._last = time.monotonic()
+            self._last, self._nodes = time.monotonic(), found
+
+    def nodes(self) -> list[nodes.Node]:
+        """Those that were there at the last look. RunError as `check`."""
+        self.check()
+        return self._nodes
 
     def check(self) -> None:
         """Raises RunError where it did not for a while."""
@@ -90,20 +97,8 @@ class Session:
     started: bool  # here, and ended with this process
 
     def nodes(self) -> list[nodes.Node]:
-        """Those that are there now."""
-        import ray
-
-        self.pulse.check()
-        return [
-            nodes.Node(
-                node["NodeID"],
-                node["NodeManagerAddress"],
-                int(node["Resources"].get("CPU", 0)),
-                int(node["Resources"].get("GPU", 0)),
-            )
-            for node in ray.nodes()
-            if node["Alive"]
-        ]
+        """Those that are there, as of some seconds ago."""
+        return self.pulse.nodes()
 
     def size(self, cpus: int = 1, gpus: int = 0) -> int:
         """How many workers of this size it has place for, whatever goes on there now."""
@@ -138,6 +133,21 @@ _SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
 def current() -> Session | None:
     """The cluster that this process is part of."""
     return _SESSION.get()
+
+
+def _nodes() -> list[nodes.Node]:
+    import ray
+
+    return [
+        nodes.Node(
+            node["NodeID"],
+            node["NodeManagerAddress"],
+            int(node["Resources"].get("CPU", 0)),
+            int(node["Resources"].get("GPU", 0)),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
 
 
 def equipped(purpose: str = "work on a cluster") -> None:
