@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from shoestring import cli
 from shoestring.__main__ import main
+from shoestring.cluster import nodes
 from shoestring.cluster import session as sessions
 from shoestring.cluster.session import Asked, Session
 from shoestring.core.errors import MissingExtra, RunError, UserError
@@ -55,7 +56,7 @@ def test_a_node_with_another_version_is_named(
 ) -> None:
     session.look_at_nodes()
     for name in ("shoestring", "torch"):
-        monkeypatch.setattr(sessions, "versions", lambda name=name: {name: "9.9"})
+        monkeypatch.setattr(nodes, "versions", lambda name=name: {name: "9.9"})
         with pytest.raises(UserError, match=rf"node .* has {name} .*, and here it is 9\.9"):
             session.look_at_nodes()
 

@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,6 +32,7 @@ from shoestring.engine import store
 PLAN = "plan.json"
 SHARD = 500  # inputs in a file of answers
 MOST_BLOCKS = 4000  # of Ray Data; above it one holds several shards
+POLL_SECONDS = 1.0
 MOST_TRIES = 8  # of a block whose worker is lost
 
 
@@ -231,8 +234,7 @@ def _spread(
         max_retries=MOST_TRIES - 1,
     )
     try:
-        for row in made.iter_rows():
-            session.pulse.check()
+        for row in _watched(session, made.iter_rows()):
             yield int(row["number"]), str(row["text"])
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -240,6 +242,34 @@ def _spread(
             f"the cluster did not finish the answers: {lines[-1]}; those that are written stay: "
             "ask again to go on"
         ) from error
+
+
+def _watched(session: Session, rows: Iterable[Any]) -> Iterator[Any]:
+    """The same, with a look at whether the cluster answers while there is none."""
+    import ray
+
+    waiting: queue.Queue[tuple[Any, bool, ray.exceptions.RayError | None]] = queue.Queue(2)
+
+    def feed() -> None:
+        try:
+            for row in rows:
+                waiting.put((row, False, None))
+            waiting.put((None, True, None))
+        except ray.exceptions.RayError as error:
+            waiting.put((None, True, error))
+
+    threading.Thread(target=feed, daemon=True).start()
+    while True:
+        try:
+            row, ended, error = waiting.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            session.pulse.check()
+            continue
+        if error is not None:
+            raise error
+        if ended:
+            return
+        yield row
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shoestring.cluster.session import Session, Surroundings
+from shoestring.cluster.nodes import Surroundings
+from shoestring.cluster.session import Session
 from shoestring.core.jobs import Done, Job, Site
 from shoestring.engine import derive, interrupt
 from shoestring.engine.here import done
@@ -51,18 +52,16 @@ class RayPool:
 
     def room(self, cpus: int = 1, gpus: int = 0) -> int:
         """By what the nodes have and what this pool has begun: what Ray says to be free is some
-        seconds old."""
+        seconds old. UserError where not one such job has a place, and none appears within the
+        seconds that a person gave for it."""
         if self._aside:
             return 0
-        nodes = self.session.nodes()
-        free_cpus = sum(n.cpus for n in nodes) - sum(g.job.cpus for g in self._going.values())
-        free_gpus = sum(n.gpus for n in nodes) - sum(g.job.gpus for g in self._going.values())
-        found = min(self.session.size(cpus, gpus), free_cpus // cpus if cpus else free_gpus)
-        if gpus:
-            found = min(found, free_gpus // gpus)
-        if not nodes or (not self._going and found < 1):
-            return int(not self._going)  # a node that is on its way will take it
-        return max(0, found)
+        most = self.session.size(cpus, gpus)
+        if not most and not self._going:
+            self.session.wait_for(1, cpus, gpus)
+            return 1
+        found = min(most, self._free("cpus") // cpus) if cpus else most
+        return max(0, min(found, self._free("gpus") // gpus) if gpus else found)
 
     # --- jobs ---
 
@@ -81,8 +80,9 @@ class RayPool:
         """Asks those that began last to stop until an urgent job has a place."""
         import ray
 
-        short_cpus = job.cpus - (self._free("cpus"))
-        short_gpus = job.gpus - (self._free("gpus"))
+        leaving = [going.job for going in self._going.values() if going.yields]
+        short_cpus = job.cpus - self._free("cpus") - sum(other.cpus for other in leaving)
+        short_gpus = job.gpus - self._free("gpus") - sum(other.gpus for other in leaving)
         for going in reversed(list(self._going.values())):
             if short_cpus <= 0 and short_gpus <= 0:
                 return
@@ -94,7 +94,7 @@ class RayPool:
 
     def _free(self, what: str) -> int:
         there = sum(getattr(node, what) for node in self.session.nodes())
-        return int(there - sum(getattr(g.job, what) for g in self._going.values() if not g.yields))
+        return int(there - sum(getattr(g.job, what) for g in self._going.values()))
 
     def results(self) -> Iterator[Done]:
         import ray

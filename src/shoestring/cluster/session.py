@@ -20,24 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shoestring.cluster import nodes
 from shoestring.core.errors import MissingExtra, RunError, UserError
-from shoestring.core.receipt import Plain
 from shoestring.data.names import counted
 
 ADDRESS = "RAY_ADDRESS"
 CURRENT = Path("/tmp/ray/ray_current_cluster")  # written by `ray start`
 LOCAL, AUTO = "local", "auto"
-ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0"}
 # Ray ends a process that has not reached the cluster for a minute, without a word to it; `Pulse`
 # says so earlier, and a link that is gone for a while is waited for.
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what its name says is the reverse of it
-HANDED_ON = ("SHOESTRING_DATA", "SHOESTRING_CACHE")
-SAME = ("shoestring", "torch", "ray")  # their versions, on every node
 POLL_SECONDS = 0.5
-BEAT_SECONDS = 2.0  # between two looks at whether the cluster is there
+BEAT_SECONDS = 1.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
-CHECK_SECONDS = 120.0  # for every node to say what it runs
+JOIN_SECONDS = 60.0  # for the head of a cluster to answer
 
 
 @dataclass(frozen=True)
@@ -50,22 +48,14 @@ class Asked:
     token: bool = True  # whether who speaks to it needs its token
 
 
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster, as Ray sees it."""
-
-    id: str
-    host: str  # its address
-    cpus: int
-    gpus: int
-
-
 class Pulse:
-    """Looks in the background whether the cluster answers."""
+    """Looks in the background at the nodes of the cluster, and whether it answers. Nobody else asks
+    it: a question blocks until somebody answers."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._last = time.monotonic()
+        self._nodes = _nodes()
         self._ended = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -74,10 +64,15 @@ class Pulse:
 
         while not self._ended.wait(BEAT_SECONDS):
             try:
-                ray.nodes()  # blocks while nobody answers
+                found = _nodes()
             except (ray.exceptions.RayError, ConnectionError, RuntimeError, TimeoutError):
                 continue
-            self._last = time.monotonic()
+            self._last, self._nodes = time.monotonic(), found
+
+    def nodes(self) -> list[nodes.Node]:
+        """Those that were there at the last look. RunError as `check`."""
+        self.check()
+        return self._nodes
 
     def check(self) -> None:
         """Raises RunError where it did not for a while."""
@@ -101,25 +96,13 @@ class Session:
     pulse: Pulse
     started: bool  # here, and ended with this process
 
-    def nodes(self) -> list[Node]:
-        """Those that are there now."""
-        import ray
-
-        self.pulse.check()
-        return [
-            Node(
-                node["NodeID"],
-                node["NodeManagerAddress"],
-                int(node["Resources"].get("CPU", 0)),
-                int(node["Resources"].get("GPU", 0)),
-            )
-            for node in ray.nodes()
-            if node["Alive"]
-        ]
+    def nodes(self) -> list[nodes.Node]:
+        """Those that are there, as of some seconds ago."""
+        return self.pulse.nodes()
 
     def size(self, cpus: int = 1, gpus: int = 0) -> int:
         """How many workers of this size it has place for, whatever goes on there now."""
-        return sum(_fitting(node.cpus, node.gpus, cpus, gpus) for node in self.nodes())
+        return sum(nodes.fitting(node.cpus, node.gpus, cpus, gpus) for node in self.nodes())
 
     def wait_for(self, workers: int, cpus: int = 1, gpus: int = 0) -> None:
         """Until so many workers of this size have a place, as long as was said. UserError with
@@ -127,8 +110,8 @@ class Session:
         until = time.monotonic() + self.asked.wait_seconds
         while (there := self.size(cpus, gpus)) < workers:
             if time.monotonic() >= until:
-                nodes = self.nodes()
-                has = ", ".join(f"{n.host}: {n.cpus} cpus, {n.gpus} gpus" for n in nodes)
+                there_are = self.nodes()
+                has = ", ".join(f"{n.host}: {n.cpus} cpus, {n.gpus} gpus" for n in there_are)
                 size = counted(cpus, "cpu") + (f" and {counted(gpus, 'gpu')}" if gpus else "")
                 raise UserError(
                     f"{counted(workers, 'worker')} of {size} were asked for, and the cluster at "
@@ -139,70 +122,9 @@ class Session:
             time.sleep(POLL_SECONDS)
 
     def look_at_nodes(self, reads: Sequence[Path] = (), writes: Sequence[Path] = ()) -> None:
-        """Runs a tiny task on each node. UserError naming the first where another version of
-        shoestring, torch or Ray is at work, where a path of `reads` is not there, or a folder of
-        `writes` cannot be written."""
-        here = versions()
-        paths = [str(path.resolve()) for path in reads]
-        folders = [str(path.resolve()) for path in writes]
-        for node, found in self._on_each_node(paths, folders):
-            for name, version in here.items():
-                if found[name] != version:
-                    raise UserError(
-                        f"node {node.host} of the cluster has {name} {found[name] or 'missing'}, "
-                        f"and here it is {version}; install the same on every node"
-                    )
-            for path in found["unread"]:
-                raise UserError(
-                    f"node {node.host} of the cluster cannot read {path}; put it on a folder that "
-                    "every node shares, under the same path, or copy it to each"
-                )
-            for path in found["unwritten"]:
-                raise UserError(
-                    f"node {node.host} of the cluster cannot write to {path}; give a folder that "
-                    "every node shares and may write to"
-                )
-
-    def _on_each_node(
-        self, reads: Sequence[str], writes: Sequence[str]
-    ) -> Iterator[tuple[Node, Mapping[str, Any]]]:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        looking = {}
-        look = ray.remote(num_cpus=0, max_retries=1)(_looker())
-        for node in self.nodes():
-            place = NodeAffinitySchedulingStrategy(node.id, soft=False)
-            looking[look.options(scheduling_strategy=place).remote(reads, writes)] = node
-        try:
-            for ref, node in looking.items():
-                yield node, ray.get(ref, timeout=CHECK_SECONDS)
-        except ray.exceptions.GetTimeoutError as error:
-            raise RunError(
-                f"a node of the cluster at {self.address} did not answer within "
-                f"{CHECK_SECONDS:.0f} s"
-            ) from error
-        except ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[-1]
-            raise RunError(f"a node of the cluster could not be looked at: {first}") from error
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What relative paths and names of data sets hang on, for a worker elsewhere."""
-
-    folder: str
-    variables: Mapping[str, str]
-
-    @staticmethod
-    def here() -> Surroundings:
-        return Surroundings(os.getcwd(), {n: os.environ[n] for n in HANDED_ON if n in os.environ})
-
-    def enter(self) -> None:
-        """Where there is no such folder, relative paths are not found, which is told of them."""
-        os.environ.update(self.variables)
-        if os.path.isdir(self.folder):
-            os.chdir(self.folder)
+        """UserError naming the first node where another version of shoestring, torch or Ray is at
+        work, where a path of `reads` is not there, or a folder of `writes` cannot be written."""
+        nodes.looked_at(self.nodes(), self.address, reads, writes)
 
 
 _SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
@@ -213,15 +135,24 @@ def current() -> Session | None:
     return _SESSION.get()
 
 
+def _nodes() -> list[nodes.Node]:
+    import ray
+
+    return [
+        nodes.Node(
+            node["NodeID"],
+            node["NodeManagerAddress"],
+            int(node["Resources"].get("CPU", 0)),
+            int(node["Resources"].get("GPU", 0)),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
 def equipped(purpose: str = "work on a cluster") -> None:
     if importlib.util.find_spec("ray") is None:
         raise MissingExtra("ray", "cluster", purpose)
-
-
-def versions() -> Plain:
-    """What has to be the same on every node."""
-    found = _looker()((), ())
-    return {name: found[name] for name in SAME}
 
 
 @contextmanager
@@ -278,7 +209,6 @@ def _address(said: str) -> str | None:
 
 
 def _start(address: str | None, asked: Asked) -> None:
-    import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     options |= {"namespace": "shoestring"}
@@ -286,18 +216,33 @@ def _start(address: str | None, asked: Asked) -> None:
         options |= {"address": "local", "include_dashboard": False, "num_cpus": asked.cpus}
     else:
         options |= {"address": address}
+    # Ray goes on trying for as long as a cluster that is known may be silent.
+    failed: list[BaseException] = []
+    joining = threading.Thread(target=_init, args=(options, failed), daemon=True)
+    joining.start()
+    joining.join(None if address is None else JOIN_SECONDS)
+    if not joining.is_alive() and not failed:
+        return
+    why = f"nobody answered within {JOIN_SECONDS:.0f} s"
+    if failed:
+        why = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
+    _leave()
+    if address is None:
+        raise RunError(f"Ray did not start on this machine: {why}")
+    raise UserError(
+        f"no cluster could be joined at {address}: {why}. Is it running (ray status), is this "
+        "machine one of its nodes (ray start --address=...), and is the token the same "
+        "(RAY_AUTH_TOKEN, or ~/.ray/auth_token)?"
+    )
+
+
+def _init(options: Mapping[str, Any], failed: list[BaseException]) -> None:
+    import ray
+
     try:
         ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        _leave()
-        if address is None:
-            raise RunError(f"Ray did not start on this machine: {first}") from error
-        raise UserError(
-            f"no cluster could be joined at {address}: {first}. Is it running (ray status), is "
-            "this machine one of its nodes (ray start --address=...), and is the token the same "
-            "(RAY_AUTH_TOKEN, or ~/.ray/auth_token)?"
-        ) from error
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
+        failed.append(error)
 
 
 def _leave() -> None:
@@ -307,40 +252,3 @@ def _leave() -> None:
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(timeout=20)
-
-
-def _fitting(cpus: int, gpus: int, each_cpus: int, each_gpus: int) -> int:
-    found = cpus // each_cpus if each_cpus else cpus + gpus
-    return min(found, gpus // each_gpus) if each_gpus else found
-
-
-def _looker() -> Any:
-    """A function that Ray sends whole: a node without shoestring can run it too."""
-
-    def look(
-        reads: Sequence[str], writes: Sequence[str], names: Sequence[str] = SAME
-    ) -> dict[str, Any]:
-        import os
-        import tempfile
-        from importlib import metadata
-        from importlib.util import find_spec
-
-        def version(name: str) -> str:
-            try:
-                return metadata.version(name)
-            except metadata.PackageNotFoundError:
-                return "" if find_spec(name) is None else "unknown"
-
-        unwritten = []
-        for folder in writes:
-            try:
-                os.makedirs(folder, exist_ok=True)
-                with tempfile.NamedTemporaryFile(dir=folder):
-                    pass
-            except OSError:
-                unwritten.append(folder)
-        found: dict[str, Any] = {name: version(name) for name in names}
-        found["unread"] = [path for path in reads if not os.access(path, os.R_OK)]
-        return found | {"unwritten": unwritten}
-
-    return look

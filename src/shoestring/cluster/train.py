@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from shoestring.cluster.session import Session, Surroundings
+from shoestring.cluster.nodes import Surroundings
+from shoestring.cluster.session import Session
 from shoestring.cluster.shelf import Shelf
 from shoestring.cluster.worker import worked
 from shoestring.core.budget import Meter
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 STORAGE = ".ray"  # in the run's folder: what Ray Train keeps of its own
 RESIZE_SECONDS = 15.0  # between two looks at whether more workers could join
-START_SECONDS = "30"  # for a group of workers to start, before it is tried with fewer
+START_SECONDS = "90"  # for a group of workers to start, before it is tried with fewer
 CHECKPOINT_SECONDS = 10.0  # workers that come and go lose what was done since
 POLL_SECONDS = 0.3
 Way = Callable[[], Any]

@@ -1,0 +1,138 @@
+"""nodes: the machines of a cluster: what each has and runs, what it can read and write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shoestring.core.errors import RunError, UserError
+from shoestring.core.receipt import Plain
+
+HANDED_ON = ("SHOESTRING_DATA", "SHOESTRING_CACHE")
+SAME = ("shoestring", "torch", "ray")  # their versions, on every node
+CHECK_SECONDS = 120.0  # for every node to say what it runs
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, as Ray sees it."""
+
+    id: str
+    host: str  # its address
+    cpus: int
+    gpus: int
+
+
+def fitting(cpus: int, gpus: int, each_cpus: int, each_gpus: int) -> int:
+    found = cpus // each_cpus if each_cpus else cpus + gpus
+    return min(found, gpus // each_gpus) if each_gpus else found
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What relative paths and names of data sets hang on, for a worker elsewhere."""
+
+    folder: str
+    variables: Mapping[str, str]
+
+    @staticmethod
+    def here() -> Surroundings:
+        return Surroundings(os.getcwd(), {n: os.environ[n] for n in HANDED_ON if n in os.environ})
+
+    def enter(self) -> None:
+        """Where there is no such folder, relative paths are not found, which is told of them."""
+        os.environ.update(self.variables)
+        if os.path.isdir(self.folder):
+            os.chdir(self.folder)
+
+
+def versions() -> Plain:
+    """What has to be the same on every node."""
+    found = _looker()((), ())
+    return {name: found[name] for name in SAME}
+
+
+def looked_at(
+    nodes: Sequence[Node], address: str, reads: Sequence[Path], writes: Sequence[Path]
+) -> None:
+    """Runs a tiny task on each node. UserError naming the first where another version of
+    shoestring, torch or Ray is at work, where a path of `reads` is not there, or a folder of
+    `writes` cannot be written."""
+    here = versions()
+    paths = [str(path.resolve()) for path in reads]
+    folders = [str(path.resolve()) for path in writes]
+    for node, found in _on_each(nodes, address, paths, folders):
+        for name, version in here.items():
+            if found[name] != version:
+                raise UserError(
+                    f"node {node.host} of the cluster has {name} {found[name] or 'missing'}, "
+                    f"and here it is {version}; install the same on every node"
+                )
+        for path in found["unread"]:
+            raise UserError(
+                f"node {node.host} of the cluster cannot read {path}; put it on a folder that "
+                "every node shares, under the same path, or copy it to each"
+            )
+        for path in found["unwritten"]:
+            raise UserError(
+                f"node {node.host} of the cluster cannot write to {path}; give a folder that "
+                "every node shares and may write to"
+            )
+
+
+def _on_each(
+    nodes: Sequence[Node], address: str, reads: Sequence[str], writes: Sequence[str]
+) -> Iterator[tuple[Node, Mapping[str, Any]]]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    looking = {}
+    look = ray.remote(num_cpus=0, max_retries=1)(_looker())
+    for node in nodes:
+        place = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        looking[look.options(scheduling_strategy=place).remote(reads, writes)] = node
+    try:
+        for ref, node in looking.items():
+            yield node, ray.get(ref, timeout=CHECK_SECONDS)
+    except ray.exceptions.GetTimeoutError as error:
+        raise RunError(
+            f"a node of the cluster at {address} did not answer within {CHECK_SECONDS:.0f} s"
+        ) from error
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[-1]
+        raise RunError(f"a node of the cluster could not be looked at: {first}") from error
+
+
+def _looker() -> Any:
+    """A function that Ray sends whole: a node without shoestring can run it too."""
+
+    def look(
+        reads: Sequence[str], writes: Sequence[str], names: Sequence[str] = SAME
+    ) -> dict[str, Any]:
+        import os
+        import tempfile
+        from importlib import metadata
+        from importlib.util import find_spec
+
+        def version(name: str) -> str:
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                return "" if find_spec(name) is None else "unknown"
+
+        unwritten = []
+        for folder in writes:
+            try:
+                os.makedirs(folder, exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=folder):
+                    pass
+            except OSError:
+                unwritten.append(folder)
+        found: dict[str, Any] = {name: version(name) for name in names}
+        found["unread"] = [path for path in reads if not os.access(path, os.R_OK)]
+        return found | {"unwritten": unwritten}
+
+    return look

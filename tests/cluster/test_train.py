@@ -1,0 +1,115 @@
+"""train: one fit on Ray Train: the same weights as by processes of this machine, and workers that
+come and go."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import shoestring
+from shoestring.cluster.session import Session
+from shoestring.cluster.shelf import Shelf, ShelfTeller
+from shoestring.cluster.train import Workers
+from shoestring.core.errors import UserError
+from shoestring.engine import store
+from shoestring.engine.parallel_job import pass_on
+from shoestring.techniques.distribute import Distribute
+from tests import tiny
+from tests.cluster.conftest import Ring, eventually
+
+SHORT = {
+    "network": "compact:width=4",
+    "batch_size": 16,
+    "precision": "float32",
+    "threads": 1,
+}
+
+
+def test_workers_are_one_number_or_two() -> None:
+    assert Workers.parsed("3") == Workers(3, 3)
+    assert Workers.parsed("2-8") == Workers(2, 8)
+    assert Distribute(workers="2-8").layout.workers == 8
+    with pytest.raises(ValueError, match="have the whole model each"):
+        Distribute(workers="2-8", strategy="tensor")
+
+
+def test_workers_that_come_and_go_take_a_cluster() -> None:
+    with pytest.raises(UserError, match="--cluster auto"):
+        Distribute(workers="2-8").ready()
+
+
+def test_the_shelf_keeps_files_and_words(tmp_path: Path) -> None:
+    class Near:
+        """An actor that is in this process."""
+
+        def __init__(self, method: object) -> None:
+            self.remote = method
+
+    shelf = Shelf(str(tmp_path))
+    shelf.keep({store.CHECKPOINT: b"2", "a": b"1"})
+    assert shelf.files() == {store.CHECKPOINT: b"2", "a": b"1"}
+    shelf.end("first")
+    shelf.end("second")
+    assert shelf.ended() == "first"
+    assert not shelf.asked()
+    shelf.ask()
+    assert shelf.asked()
+
+    class Handle:
+        tell = Near(shelf.tell)
+
+    class Heard(tiny.Quiet):
+        text = ""
+
+        def say(self, text: str) -> None:
+            self.text = text
+
+    ShelfTeller(Handle()).say("hello")
+    heard = Heard()
+    for line in shelf.said():
+        assert pass_on(line, heard) is None
+    assert heard.text == "hello"
+    assert not shelf.said()
+
+
+def test_more_workers_than_there_are_is_said_before_anything_is_trained(
+    session: Session, source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"9 workers of 1 cpu were asked for"):
+        shoestring.train(
+            source, out=tmp_path / "a", steps=4, techniques=["distribute:workers=9"], **SHORT
+        )
+
+
+@pytest.mark.slow
+def test_a_fit_on_the_cluster_is_the_fit_of_this_process(
+    session: Session, source: Path, tmp_path: Path
+) -> None:
+    here = shoestring.train(source, out=tmp_path / "here", steps=20, **SHORT)
+    there = shoestring.train(
+        source, out=tmp_path / "there", steps=20, techniques=["distribute:workers=1"], **SHORT
+    )
+    losses = [[look["validation_loss"] for look in run.curve] for run in (here, there)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_workers_shrink_and_grow_and_no_example_is_left_out_or_taken_twice(
+    ring: Ring, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, out = ring.add(), tmp_path / "a"
+    words = [sys.executable, "-m", "shoestring", "train", str(source), "--out", str(out)]
+    words += ["--steps", "1500", "--network", "compact:width=4", "--batch-size", "16"]
+    words += ["--precision", "float32", "--threads", "1", "--with", "distribute:workers=1-2"]
+    words += ["--cluster", ring.address, "--cluster-wait", "60s", "--quiet"]
+    with subprocess.Popen(words) as driver:
+        eventually(lambda: (out / store.CHECKPOINT).exists() or driver.poll() is not None, 300)
+        ring.kill(node)
+        node = ring.add()
+        assert driver.wait(600) == 0
+    ring.kill(node)
+    run = store.read(out)
+    assert run.recipe.total_steps == 1500
