@@ -27,9 +27,12 @@ OPERATORS = frozenset(
     Squeeze Tanh TopK Transpose Unsqueeze Where
     """.split()
 )
-# Operators of the runtime's own that are let in one by one: products of integers.
+# Operators of the runtime's own that are let in one by one: products of integers, and what stands
+# for several nodes in the graph of one sentence, where each node counts.
 RUNTIME_DOMAIN = "com.microsoft"
-RUNTIME_OPERATORS = frozenset(("DynamicQuantizeLSTM", "MatMulIntegerToFloat"))
+RUNTIME_OPERATORS = frozenset(
+    "DynamicQuantizeLSTM MatMulIntegerToFloat MultiHeadAttention SkipLayerNormalization".split()
+)
 
 
 def open_graph(

@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.core.errors import MissingExtra, RunError
+from shoestring.core.errors import RunError
 from shoestring.core.run import Run
+from shoestring.tasks.translation.graph_weights import Weights
 from shoestring.tasks.translation.quantize import integers, per_column
 from shoestring.tasks.translation.steps import (
     DECODER,
@@ -79,18 +80,24 @@ def tokenizer_of(run: Run) -> bytes:
 
 def graphs(model: Translator, int8: bool) -> dict[str, bytes]:
     """The graphs and weights.bin."""
-    from shoestring.tasks.translation import graph_lstm, graph_transformer, graph_whole
+    from shoestring.tasks.translation import (
+        graph_alone,
+        graph_lstm,
+        graph_transformer,
+        graph_whole,
+    )
     from shoestring.tasks.translation.lstm import LstmTranslator
 
     weights = Weights()
-    writes = graph_lstm if isinstance(model, LstmTranslator) else graph_transformer
+    recurrent = isinstance(model, LstmTranslator)
+    writes = graph_lstm if recurrent else graph_transformer
     found: dict[str, Writer] = {ENCODER: Writer(weights, int8)}
     writes.encoder(model, found[ENCODER])
     for name in (DECODER, GREEDY, FORCED):
         found[name] = Writer(weights, int8)
         logits, attention = writes.decoder(model, found[name])
         found[name].answer(name, logits, attention, model.output.out_features)
-    found[WHOLE] = graph_whole.write(model, writes, weights, int8)
+    found[WHOLE] = graph_whole.write(model, graph_lstm if recurrent else graph_alone, weights, int8)
     if int8:
         found[TABLE] = target = Writer(weights, int8)
         target.table(floats(model.embedding.weight))
@@ -104,31 +111,6 @@ def floats(tensor: Any) -> NDArray[np.float32]:
     """A parameter of the network as an array of its own."""
     found: NDArray[np.float32] = tensor.detach().float().cpu().numpy().copy()
     return found
-
-
-class Weights:
-    """Arrays by content: equal ones stand once, whichever graph uses them."""
-
-    def __init__(self) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise MissingExtra("onnx", "train", "exporting a network") from error
-        self.onnx = onnx
-        self._found: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
-
-    def name(self, values: Array) -> str:
-        values = np.ascontiguousarray(values).reshape(values.shape)
-        key = (values.dtype.str, values.shape, values.tobytes())
-        if key not in self._found:
-            name = f"w{len(self._found)}"
-            self._found[key] = self.onnx.numpy_helper.from_array(values, name)
-        return str(self._found[key].name)
-
-    def to_bytes(self) -> bytes:
-        model = self.onnx.ModelProto()
-        model.graph.initializer.extend(self._found.values())
-        return bytes(model.SerializeToString(deterministic=True))
 
 
 class Writer:
@@ -157,17 +139,19 @@ class Writer:
         self._outputs.append(self._onnx.helper.make_tensor_value_info(name, kind, list(shape)))
         return name
 
+    def fresh(self) -> str:
+        """A name for a value."""
+        return next(self._names)
+
     def node(self, operator: str, *inputs: str, output: str | None = None, **options: Any) -> str:
         """Adds one node; `options` are its ONNX attributes. Returns the name of its output."""
-        return self.several(operator, *inputs, outputs=[output or next(self._names)], **options)[0]
+        return self.several(operator, *inputs, outputs=[output or self.fresh()], **options)[0]
 
     def several(
         self, operator: str, *inputs: str, outputs: int | list[str], **options: Any
     ) -> list[str]:
         """The same with more outputs; an empty name is one that nobody reads."""
-        names = (
-            outputs if isinstance(outputs, list) else [next(self._names) for _ in range(outputs)]
-        )
+        names = outputs if isinstance(outputs, list) else [self.fresh() for _ in range(outputs)]
         self._foreign |= options.get("domain") == RUNTIME_DOMAIN
         if "body" in options:
             inside = options["body"].node
@@ -239,6 +223,14 @@ class Writer:
         if not self.int8:
             return self.node("Gather", self.constant(table_VE), pieces)
         return self._stepped(self.input("table", INT8, table_VE.shape), table_VE, pieces)
+
+    def residual(self, value_RH: str, more_RH: str) -> str:
+        return self.node("Add", value_RH, more_RH)
+
+    def normed(self, value_RH: str, weight_H: Array, bias_H: Array, epsilon: float) -> str:
+        """Layer normalization of the last axis."""
+        inputs = [value_RH, self.constant(weight_H), self.constant(bias_H)]
+        return self.node("LayerNormalization", *inputs, axis=-1, epsilon=epsilon)
 
     def table(self, table_VE: Array) -> str:
         """The table of a table.onnx, in whole steps."""

@@ -16,7 +16,8 @@ from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.tasks.translation import graph
 from shoestring.tasks.translation.ensemble import EnsembleTranslator
-from shoestring.tasks.translation.graph import Weights, Writer, floats
+from shoestring.tasks.translation.graph import Writer, floats
+from shoestring.tasks.translation.graph_weights import Weights
 from shoestring.tasks.translation.quantize import integers
 from shoestring.tasks.translation.steps import DECODER, ENCODER, FORCED, GREEDY, TABLE
 

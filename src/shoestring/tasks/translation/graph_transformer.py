@@ -46,19 +46,19 @@ def encoder(model: TransformerTranslator, graph: Writer) -> None:
         layer = cast("EncoderLayer", part)
         heads = layer.attention.heads
         query, key, key_value = _three(
-            graph, layer.attention.qkv, _read(graph, layer.attention_norm, value), heads
+            graph, layer.attention.qkv, read(graph, layer.attention_norm, value), heads
         )
         query = graph.node("Mul", query, graph.number(size**-0.5))
         scores = graph.node("MatMul", query, graph.node("Transpose", key, perm=[0, 1, 3, 2]))
         weights = graph.node("Softmax", graph.node("Add", scores, mask), axis=-1)
         mixed = _joined(graph, graph.node("MatMul", weights, key_value))
-        mixed = _dense(graph, layer.attention.out, mixed)
-        value = _summed(graph, layer.attention_norm, value, mixed)
-        value = _fed_forward(graph, layer.feed_forward_norm, layer.feed_forward, value)
-    states = _last(graph, model.encoder_norm, value)
+        mixed = dense(graph, layer.attention.out, mixed)
+        value = summed(graph, layer.attention_norm, value, mixed)
+        value = fed_forward(graph, layer.feed_forward_norm, layer.feed_forward, value)
+    states = last(graph, model.encoder_norm, value)
     for number, part in enumerate(model.decoder):
         cross = cast("DecoderLayer", part).cross
-        both, heads = _dense(graph, cross.kv, states), cross.heads
+        both, heads = dense(graph, cross.kv, states), cross.heads
         both = graph.node("Reshape", both, graph.whole(0, 0, 2 * heads, -1))
         both = graph.node("Transpose", both, perm=[0, 2, 1, 3])  # (A, 2 X, S, Z)
         keys, values = graph.several("Split", both, outputs=2, axis=1, num_outputs=2)
@@ -89,13 +89,13 @@ def decoder(model: TransformerTranslator, graph: Writer) -> tuple[str, str]:
         layer = cast("DecoderLayer", part)
         value = _self_attention(graph, layer, value, parents, number, model)
         value, weights = _cross_attention(graph, layer, value, (grid, slots, mask), number, model)
-        value = _fed_forward(graph, layer.feed_forward_norm, layer.feed_forward, value)
+        value = fed_forward(graph, layer.feed_forward_norm, layer.feed_forward, value)
     seen = graph.node("ReduceMean", weights, graph.whole(1), keepdims=0)  # (A, W, S)
     # A last axis of the memory's length, whatever it is.
     length = graph.node("Concat", graph.whole(-1), graph.node("Shape", mask, start=-1), axis=0)
     attention = graph.rows(graph.node("Reshape", seen, length), slots)
     output = floats(model.output.weight)
-    value = _last(graph, model.decoder_norm, value)
+    value = last(graph, model.decoder_norm, value)
     return graph.output_logits(value, output, floats(model.output.bias), None), attention
 
 
@@ -115,7 +115,7 @@ def _self_attention(
 ) -> str:
     heads, size = layer.attention.heads, model.size
     states = []
-    fresh = _dense(graph, layer.attention.qkv, _read(graph, layer.attention_norm, value_RH))
+    fresh = dense(graph, layer.attention.qkv, read(graph, layer.attention_norm, value_RH))
     fresh = graph.node("Reshape", fresh, graph.whole(-1, 3 * heads, 1, size))
     query, *keys_and_values = graph.several("Split", fresh, outputs=3, axis=1, num_outputs=3)
     query = graph.node("Mul", query, graph.number(size**-0.5))
@@ -128,8 +128,8 @@ def _self_attention(
     scores = graph.node("MatMul", query, graph.node("Transpose", states[0], perm=[0, 1, 3, 2]))
     mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), states[1])
     mixed = graph.node("Reshape", mixed, graph.whole(-1, heads * size))
-    mixed = _dense(graph, layer.attention.out, mixed)
-    return _summed(graph, layer.attention_norm, value_RH, mixed)
+    mixed = dense(graph, layer.attention.out, mixed)
+    return summed(graph, layer.attention_norm, value_RH, mixed)
 
 
 def _cross_attention(
@@ -144,7 +144,7 @@ def _cross_attention(
     what they found comes back to them: the memory itself is never copied."""
     heads, size = layer.cross.heads, model.size
     grid, slots, mask = places
-    query = _dense(graph, layer.cross.query, _read(graph, layer.cross_norm, value_RH))
+    query = dense(graph, layer.cross.query, read(graph, layer.cross_norm, value_RH))
     query = graph.node("Reshape", graph.gridded(query, grid), graph.whole(0, 0, heads, -1))
     query = graph.node("Transpose", query, perm=[0, 2, 1, 3])  # (A, X, W, Z)
     keys = graph.input(f"memory.keys_{number}", FLOAT, ["a", heads, size, "s"])
@@ -153,42 +153,41 @@ def _cross_attention(
     weights = graph.node("Softmax", scores, axis=-1)
     mixed = graph.node("Transpose", graph.node("MatMul", weights, values), perm=[0, 2, 1, 3])
     mixed = graph.node("Reshape", mixed, graph.whole(-1, heads * size))
-    mixed = _dense(graph, layer.cross.out, graph.rows(mixed, slots))
-    return _summed(graph, layer.cross_norm, value_RH, mixed), weights
+    mixed = dense(graph, layer.cross.out, graph.rows(mixed, slots))
+    return summed(graph, layer.cross_norm, value_RH, mixed), weights
 
 
 # --- of both --------------------------------------------------------------------------------------
 
 
-def _dense(graph: Writer, layer: nn.Linear, value: str) -> str:
+def dense(graph: Writer, layer: nn.Linear, value: str) -> str:
     return graph.linear(value, floats(layer.weight), floats(layer.bias))
 
 
 def _norm(graph: Writer, layer: nn.LayerNorm, value: str) -> str:
-    weight, bias = graph.constant(floats(layer.weight)), graph.constant(floats(layer.bias))
-    return graph.node("LayerNormalization", value, weight, bias, axis=-1, epsilon=layer.eps)
+    return graph.normed(value, floats(layer.weight), floats(layer.bias), layer.eps)
 
 
-def _read(graph: Writer, norm: Norm, value: str) -> str:
+def read(graph: Writer, norm: Norm, value: str) -> str:
     return value if norm.after else _norm(graph, norm, value)
 
 
-def _summed(graph: Writer, norm: Norm, value: str, more: str) -> str:
-    found = graph.node("Add", value, more)
+def summed(graph: Writer, norm: Norm, value: str, more: str) -> str:
+    found = graph.residual(value, more)
     return _norm(graph, norm, found) if norm.after else found
 
 
-def _last(graph: Writer, norm: nn.Module, value: str) -> str:
+def last(graph: Writer, norm: nn.Module, value: str) -> str:
     """The norm at the end of encoder or decoder, where there is one."""
     from torch.nn import LayerNorm
 
     return _norm(graph, norm, value) if isinstance(norm, LayerNorm) else value
 
 
-def _fed_forward(graph: Writer, norm: Norm, layer: FeedForward, value: str) -> str:
-    wide = _dense(graph, layer.wide, _read(graph, norm, value))
-    narrow = _dense(graph, layer.narrow, _activated(graph, layer.activation, wide))
-    return _summed(graph, norm, value, narrow)
+def fed_forward(graph: Writer, norm: Norm, layer: FeedForward, value: str) -> str:
+    wide = dense(graph, layer.wide, read(graph, norm, value))
+    narrow = dense(graph, layer.narrow, _activated(graph, layer.activation, wide))
+    return summed(graph, norm, value, narrow)
 
 
 def _activated(graph: Writer, activation: str, value: str) -> str:
@@ -204,7 +203,7 @@ def _activated(graph: Writer, activation: str, value: str) -> str:
 
 def _three(graph: Writer, layer: nn.Linear, value: str, heads: int) -> list[str]:
     """Query, key and value of (A, S, H), each (A, X, S, Z)."""
-    found = graph.node("Reshape", _dense(graph, layer, value), graph.whole(0, 0, 3 * heads, -1))
+    found = graph.node("Reshape", dense(graph, layer, value), graph.whole(0, 0, 3 * heads, -1))
     found = graph.node("Transpose", found, perm=[0, 2, 1, 3])
     return graph.several("Split", found, outputs=3, axis=1, num_outputs=3)
 

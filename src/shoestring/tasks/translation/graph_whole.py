@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.tasks.translation.graph import BOOL, FLOAT, INT64, Weights, Writer
+from shoestring.tasks.translation.graph import BOOL, FLOAT, INT64, RUNTIME_DOMAIN, Array, Writer
+from shoestring.tasks.translation.graph_weights import Weights
 from shoestring.tasks.translation.special import BOS, EOS
 from shoestring.tasks.translation.steps import GREEDY, TARGET
 
@@ -47,7 +48,30 @@ def write(model: Any, writes: Any, weights: Weights, int8: bool) -> Writer:
     return whole
 
 
-class _Whole(Writer):
+class _Lean(Writer):
+    """Writes a sum and its normalization as one node, which gives both."""
+
+    def __init__(self, weights: Weights, int8: bool) -> None:
+        super().__init__(weights, int8)
+        self._sums: dict[str, tuple[str, str]] = {}  # that nobody has made yet
+
+    def residual(self, value_RH: str, more_RH: str) -> str:
+        found = self.fresh()
+        self._sums[found] = value_RH, more_RH
+        return found
+
+    def normed(self, value_RH: str, weight_H: Array, bias_H: Array, epsilon: float) -> str:
+        if value_RH not in self._sums:
+            return super().normed(value_RH, weight_H, bias_H, epsilon)
+        inputs = [*self._sums.pop(value_RH), self.constant(weight_H), self.constant(bias_H)]
+        outputs = [self.fresh(), "", "", value_RH]
+        domain = RUNTIME_DOMAIN
+        return self.several(
+            "SkipLayerNormalization", *inputs, outputs=outputs, epsilon=epsilon, domain=domain
+        )[0]
+
+
+class _Whole(_Lean):
     """The graph around the Loop: what the encoder gives goes no further than that."""
 
     def __init__(self, weights: Weights, int8: bool) -> None:
@@ -65,7 +89,7 @@ class _Whole(Writer):
         super().output(name, INT64, ["t", 1, 1])
 
 
-class _Body(Writer):
+class _Body(_Lean):
     """The graph inside the Loop. What does not change from step to step it reads from around it."""
 
     def __init__(self, around: _Whole) -> None:
