@@ -39,7 +39,7 @@ GOALS: Mapping[str, Goal] = {
         0.994, 8_000, 6_000, "tiny:width=10", 12, "quantize:method=qat,bits=4,want=size,epochs=6"
     ),
     "99.0": Goal(
-        0.990, 4_600, 3_000, "tiny:width=6", 12, "quantize:method=qat,bits=4,want=size,epochs=6"
+        0.990, 4_600, 3_000, "tiny:width=8", 8, "quantize:method=qat,bits=4,want=size,epochs=3"
     ),
 }
 
