@@ -35,9 +35,9 @@ CLASSIC = {
     "techniques": ["augment:shift=0.036", "schedule:shape=cosine"],
 }
 DEEP = (
-    "prune:ratio=0.9,of=macs,epochs=2,rate=1",
-    "distill:student=tiny:width=13,epochs=12",
-    "quantize:method=qat,bits=4,want=size,epochs=4",
+    "prune:ratio=0.9,of=macs,epochs=1,rate=1",
+    "distill:student=tiny:width=13,epochs=7",
+    "quantize:method=qat,bits=4,want=size,epochs=2",
 )
 
 
