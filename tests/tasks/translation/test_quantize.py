@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring.tasks.translation.quantize import LEVELS, per_column
+from shoestring.core.errors import UserError
+from shoestring.core.quantizing import BITS, METHOD
+from shoestring.tasks.translation.quantize import LEVELS, checked, per_column
 
 
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 9), st.floats(1e-6, 1e6))
@@ -26,3 +29,8 @@ def test_a_column_of_zeros_stays_one() -> None:
     assert not whole[:, 0].any()
     assert np.isfinite(scale).all()
     assert whole[:, 1].tolist() == [127, -64]
+
+
+def test_fewer_bits_than_eight_are_refused_in_words() -> None:
+    with pytest.raises(UserError, match="ship in 8 bits or as floats, not in 4 bits"):
+        checked({METHOD: "dynamic", BITS: 4})

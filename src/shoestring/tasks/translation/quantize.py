@@ -36,10 +36,12 @@ def per_column(weight_KN: NDArray[np.float32]) -> Quantized:
 def checked(quantization: Plain) -> Plain:
     """The quantization; UserError for what is not known."""
     method, bits = quantization.get(METHOD, "none"), quantization.get(BITS, 8)
-    if method not in METHODS or set(quantization) - {METHOD, BITS} or bits != 8:
+    if bits != 8:
+        raise UserError(f"a translator's weights ship in 8 bits or as floats, not in {bits} bits")
+    if method not in METHODS or set(quantization) - {METHOD, BITS}:
         raise UserError(
             f"a translator is not quantized by {dict(quantization)!r}; "
-            f"method is one of: {', '.join(METHODS)}, and weights have 8 bits"
+            f"method is one of: {', '.join(METHODS)}"
         )
     return quantization
 
