@@ -3,7 +3,7 @@
 Each has two verbs, so that what ships is what answers:
 
     train  --data FOLDER --seconds S --seed N --out OUT     leaves OUT/ship
-    answer --data FOLDER --out OUT                          opens OUT/ship, answers every test picture
+    answer --data FOLDER --out OUT                          opens OUT/ship, answers all of test
 
 The last line printed is a JSON object. FOLDER holds train, validation and test, each with a folder
 for every class. Between `# user` and `# end` stands what a user writes, which is counted. It needs
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,14 +82,6 @@ def answers(ask: Callable[[Sequence[Path]], list[str]], pictures: list[Path]) ->
         ask([picture])
         spent.append(1000 * (time.perf_counter() - began))
     return {"answers": said, "latency_ms": median(spent)}
-
-
-def lines_of(script: Path) -> int:
-    """Lines that a user writes: those between the marks that are neither empty nor a comment."""
-    text = script.read_text(encoding="utf-8")
-    blocks = re.findall(r"# user\n(.*?)# end\n", text, re.DOTALL)
-    rows = [row.strip() for block in blocks for row in block.splitlines()]
-    return sum(1 for row in rows if row and not row.startswith("#"))
 
 
 def _age() -> float:

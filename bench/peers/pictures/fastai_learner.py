@@ -1,6 +1,6 @@
 """fastai_learner: fastai on class folders, as its vision tutorial does it.
 
-    .env-fastai/bin/python bench/peers/pictures/fastai_learner.py train --data D --seconds 120 --out O
+    .env-fastai/bin/python bench/peers/pictures/fastai_learner.py train --data D --out O
 
 `ImageDataLoaders.from_folder`, `vision_learner` with a resnet18, the rate that `lr_find` suggests,
 one-cycle. Its pretrained weights come from a hub, which is not reached, so the network begins
