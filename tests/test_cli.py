@@ -40,6 +40,7 @@ from tests.report.sheets import SHEET
 HEAVY = ("torch", "onnxruntime", "onnx", "numpy", "rich", "PIL", "matplotlib", "sentencepiece")
 VERBS = (
     (),
+    ("build",),
     ("train",),
     ("predict",),
     ("export",),

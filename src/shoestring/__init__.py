@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shoestring.autopilot.ablate import ablate
+    from shoestring.autopilot.build import build
     from shoestring.autopilot.diagnose import diagnose
     from shoestring.autopilot.finish import apply
     from shoestring.autopilot.train import train
@@ -33,6 +34,7 @@ __all__ = [
     "UserError",
     "ablate",
     "apply",
+    "build",
     "compare",
     "data_get",
     "data_list",
@@ -57,6 +59,7 @@ _HOMES = {
     "UserError": "core.errors:UserError",
     "ablate": "autopilot.ablate:ablate",
     "apply": "autopilot.finish:apply",
+    "build": "autopilot.build:build",
     "compare": "report.compare:compare",
     "data_get": "data.catalog:get",
     "data_list": "data.catalog:listing",

@@ -9,6 +9,7 @@ import click
 
 import shoestring
 from shoestring.cli_apply import apply
+from shoestring.cli_build import build
 from shoestring.cli_diagnose import diagnose
 from shoestring.cli_evaluate import evaluate
 from shoestring.cli_evidence import ablate, compare
@@ -54,13 +55,16 @@ def commands() -> None:
     what every technique cost and bought.
 
     \b
-    shoestring train photos/ --budget 5m --out runs/a
-    shoestring predict runs/a cat.jpg
-    shoestring receipt runs/a
+    shoestring build photos/ --budget 10m --max-size 200KB --out bundle
+    shoestring predict bundle cat.jpg
+    shoestring receipt bundle
     """
 
 
 # --- the verbs -----------------------------------------------------------------------------------
+
+
+commands.add_command(build)
 
 
 @commands.command(cls=DataCommand)

@@ -108,7 +108,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
         self.now, self.steps = 0.0, 0
         monkeypatch.setattr(pacing, "seconds_a_step", lambda loop, budget: 0.5)
-        monkeypatch.setattr(pacing, "_timed_look", lambda *_: pacing.Looks(0.1))
+        monkeypatch.setattr(pacing, "timed_look", lambda *_: pacing.Looks(0.1))
         monkeypatch.setattr(pacing.time, "monotonic", lambda: self.now)
         stepped = pacing.Pace.stepped
 

@@ -51,7 +51,7 @@ def apply(
     if not runs:
         raise UserError(f"say which run {name} is for: shoestring apply {words} runs/a")
     opened = [store.read(path) for path in runs]
-    chosen = _with_more(chosen, name, [run.path for run in opened[1:]])
+    chosen = with_more(chosen, name, [run.path for run in opened[1:]])
     _distinct(opened)
     _alike(opened)
     folder = Path(out) if out is not None else free_folder(opened[0].path.name, name)
@@ -63,7 +63,7 @@ def apply(
         )
 
 
-def _with_more(technique: Any, name: str, more: Sequence[Path]) -> Any:
+def with_more(technique: Any, name: str, more: Sequence[Path]) -> Any:
     """The technique with further runs in the field that takes them."""
     if not more:
         return technique

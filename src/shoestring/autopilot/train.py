@@ -168,7 +168,7 @@ def _trained(
     store.keep(run.path, dataset.files)
     store.write_started(run)
     store.write_spent(run.path, store.Spent(clock.elapsed(), clock.seconds))
-    return _fitted(run, dataset, clock, log_every, listener)
+    return fitted(run, dataset, clock, log_every, listener)
 
 
 def completed(
@@ -226,7 +226,7 @@ def _resumed(
         )
     store.keep(run.path, dataset.files)
     listener.say(f"resuming {run.path}; {spent.seconds:.0f} s were used before")
-    return _fitted(run, dataset, clock, log_every, listener)
+    return fitted(run, dataset, clock, log_every, listener)
 
 
 def loaded(run: Run, budget: Budget, listener: Listener) -> tuple[Dataset, Run]:
@@ -246,7 +246,7 @@ def loaded(run: Run, budget: Budget, listener: Listener) -> tuple[Dataset, Run]:
     return dataset, noted(run, "data", cost=meter.cost, options=dict(counts))
 
 
-def _fitted(
+def fitted(
     run: Run, dataset: Dataset, budget: Budget, log_every: int | None, listener: Listener
 ) -> Run:
     """Fit, store, export, grade; and the test split where the recipe asks for it."""

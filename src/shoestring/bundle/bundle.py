@@ -174,10 +174,12 @@ def record_scores(
     scores: Scores,
     recipe: Recipe | None = None,
     findings: Sequence[Finding] = (),
+    test: Scores | None = None,
+    decided: Sequence[str] = (),
 ) -> Scores:
     """Writes scores into the manifest and the card of a bundle, in one move. Returns them with
     the final `size_bytes`: the manifest ships, and it has grown by the scores. The card tells of
-    the recipe and the findings as well."""
+    the recipe and the findings as well, of an opened test split, and of what was decided."""
     manifest = manifests.read(folder / MANIFEST)
     files = {name: read_file(folder, name, manifest) for name in _in_cap(folder, manifest)}
     model_bytes = sum(len(data) for name, data in files.items() if name not in NOT_NEEDED)
@@ -186,7 +188,9 @@ def record_scores(
         scores = replace(scores, size_bytes=size_bytes, model_bytes=model_bytes)
         own = {k: v for k, v in manifest.items() if k not in manifests.OWN}
         extra = {**own, "scores": manifests.headline(scores)}
-        files[CARD] = card.card({**manifest, **extra}, scores, recipe, findings).encode()
+        files[CARD] = card.card(
+            {**manifest, **extra}, scores, recipe, findings, test, decided
+        ).encode()
         written = manifests.compose(manifest["task"], manifest["facts"], files, GOLDEN, extra)
         data = manifests.to_bytes(written)
         if size_bytes >= model_bytes + len(data):

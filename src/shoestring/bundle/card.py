@@ -23,15 +23,22 @@ def card(
     scores: Scores | None = None,
     recipe: Recipe | None = None,
     findings: Sequence[Finding] = (),
+    test: Scores | None = None,
+    decided: Sequence[str] = (),
 ) -> str:
     """Markdown: what it predicts, how well, how large and fast it is, where it may fail, from what
     and how it was made, and how to use it. `manifest` needs task and facts; what else is known is
-    told as well."""
-    return "\n".join(_lines(manifest, scores, recipe, findings)) + "\n"
+    told as well: scores on a test split that was opened, what a build decided."""
+    return "\n".join(_lines(manifest, scores, recipe, findings, test, decided)) + "\n"
 
 
 def _lines(
-    manifest: Plain, scores: Scores | None, recipe: Recipe | None, findings: Sequence[Finding]
+    manifest: Plain,
+    scores: Scores | None,
+    recipe: Recipe | None,
+    findings: Sequence[Finding],
+    test: Scores | None,
+    decided: Sequence[str],
 ) -> Iterator[str]:
     kind = manifest.get("network")
     network = f"a network of the kind `{kind}`" if kind else "a network"
@@ -48,11 +55,13 @@ def _lines(
         yield "## How well, how large, how fast"
         yield ""
         yield from _scores(scores)
+        if test is not None and test.quality is not None:
+            yield f"- on the test split, opened once for this bundle: {_quality(test)}"
         yield ""
         yield from _tables(scores)
         yield "## Where to be careful"
         yield ""
-        yield from _limits(scores, findings)
+        yield from _limits(scores, findings, test is not None)
         yield ""
     yield "## From what it was made"
     yield ""
@@ -64,6 +73,8 @@ def _lines(
         yield f"- {step}"
     if recipe is not None:
         yield from _training(recipe)
+    for line in decided:
+        yield f"- {_cell(line)}"
     versions = manifest.get("versions") or {}
     if versions:
         yield "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items())
@@ -92,12 +103,7 @@ def _lines(
 
 
 def _scores(scores: Scores) -> Iterator[str]:
-    quality = f"- {scores.metric} {scores.quality:.4f}"
-    if scores.interval is not None:
-        low, high, method = scores.interval.low, scores.interval.high, scores.interval.method
-        share = f"{scores.interval.confidence:.0%}"
-        quality += f" ({share} interval {low:.4f} to {high:.4f}, {method})"
-    yield f"{quality} on {scores.examples} examples, split: {scores.split}"
+    yield f"- {_quality(scores)}, split: {scores.split}"
     if scores.loss is not None:
         yield f"- loss {scores.loss:.4f}"
     if scores.parameters is not None:
@@ -117,6 +123,15 @@ def _scores(scores: Scores) -> Iterator[str]:
         yield f"- signature: `{scores.signature}`"
 
 
+def _quality(scores: Scores) -> str:
+    quality = f"{scores.metric} {scores.quality:.4f}"
+    if scores.interval is not None:
+        low, high, method = scores.interval.low, scores.interval.high, scores.interval.method
+        share = f"{scores.interval.confidence:.0%}"
+        quality += f" ({share} interval {low:.4f} to {high:.4f}, {method})"
+    return f"{quality} on {scores.examples} examples"
+
+
 def _tables(scores: Scores) -> Iterator[str]:
     """Those details that are rows of values: labels, lengths."""
     for name, rows in scores.details.items():
@@ -133,12 +148,14 @@ def _tables(scores: Scores) -> Iterator[str]:
         yield ""
 
 
-def _limits(scores: Scores, findings: Sequence[Finding]) -> Iterator[str]:
+def _limits(scores: Scores, findings: Sequence[Finding], tested: bool) -> Iterator[str]:
     yield f"- The figures hold for data like those of the {scores.split or 'measured'} split. For"
     yield "  others: `shoestring evaluate FOLDER SOURCE`, and `--shift` for spoilt inputs."
     if scores.split == "validation":
         yield "- The validation split helped to choose this model, so the figures on it are a"
-        yield "  little kind. A test split was not opened when this was written."
+        yield "  little kind." + " A test split was not opened when this was written." * (
+            not tested
+        )
     error = scores.details.get("calibration_error")
     if isinstance(error, float):
         yield f"- Its probabilities are off by {100 * error:.1f} points on average."

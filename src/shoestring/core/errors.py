@@ -7,10 +7,13 @@ The tree:
     +-- BundleError           4   a bundle is damaged, foreign or not to be trusted
     +-- RunError              5   a run folder is damaged, unfinished or from a newer version
     +-- MissingExtra          6   an optional package is needed; says which install brings it
+    +-- LimitsMissed          7   a bundle was built, but it misses a limit that was asked for
     +-- Interrupted         130   stopped by Ctrl-C or SIGTERM; says how to continue
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -39,6 +42,16 @@ class MissingExtra(UserError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f'Install it with: pip install "shoestring[{extra}]"'
         )
+
+
+class LimitsMissed(UserError):
+    """Says what was the nearest, and what it would take; the bundle lies in `folder`."""
+
+    exit_code = 7
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class Interrupted(UserError):

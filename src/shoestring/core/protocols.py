@@ -15,6 +15,7 @@ from shoestring.core.exhibits import Showing
 from shoestring.core.quantizing import Quantizing
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
+from shoestring.core.sizing import Sizing
 from shoestring.core.space import Ranging
 from shoestring.core.teaching import Opinion, Placed, Teaching
 from shoestring.core.units import Prunable
@@ -187,7 +188,7 @@ class Predictor(Protocol):
     """Answers from a bundle. No torch."""
 
     def predict(self, inputs: Any, options: Any) -> list[Plain]:
-        """One plain answer an input, in order; a broken input gives {"error": ...} in its place."""
+        """One plain answer an input, in order; a broken one gives {"error": ...} in its place."""
 
     def outcomes(self, examples: Examples, progress: Progress) -> Outcomes:
         """Answers and truths of a whole split, for scores and paired comparison."""
@@ -259,7 +260,7 @@ class Network(Quantizing, Prunable, Protocol):
         largest difference, raises BundleError where they disagree by more than stated."""
 
 
-class Task(Showing, Teaching, Ranging, Protocol):
+class Task(Showing, Teaching, Ranging, Sizing, Protocol):
     """A kind of problem. Importing one brings no torch."""
 
     name: str
@@ -278,12 +279,11 @@ class Task(Showing, Teaching, Ranging, Protocol):
         """Reads, checks, splits and caches. `recipe.options` are this task's options."""
 
     def load_for(self, source: str, facts: Plain, options: Plain, progress: Progress) -> Examples:
-        """Examples to grade a bundle on: `mnist:test`, a folder, a file; prepared as its facts
-        say, labels in its order."""
+        """Examples to grade a bundle on: `mnist:test`, a folder; as its facts and labels say."""
 
     def complete(self, recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe:
-        """Fills in what the person left open (network, batch size, rate, default hooks), from
-        the data and the seconds at hand."""
+        """Fills in what was left open (network, batch size, rate, default hooks), from the data
+        and the seconds at hand."""
 
     def network(self, kind: str) -> Network:
         """Imports torch."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from shoestring.core.decisions import Decision
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 
 OPTIMIZERS = ("muon", "adamw", "adam", "sgd")
@@ -80,6 +81,7 @@ class Run:
     parents: tuple[str, ...] = ()
     lineage: tuple[Plain, ...] = ()  # a tree: each parent's figures, and its own parents'
     environment: Plain = field(default_factory=dict)  # versions, processor, threads
+    decisions: tuple[Decision, ...] = ()  # of a build, in the order in which they were taken
     version: int = RUN_VERSION
 
     @property

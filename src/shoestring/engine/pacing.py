@@ -86,7 +86,7 @@ def planned(
         trial = fastest(run, feeds, budget, placement)
         recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
     if budget.seconds is not None:
-        looks = _timed_look(replace(run, recipe=recipe), feeds, placement, looks)
+        looks = timed_look(replace(run, recipe=recipe), feeds, placement, looks)
     per_epoch = steps_of(recipe, feeds, 1.0)
     asked = recipe.steps
     if asked is None and recipe.epochs is not None:
@@ -127,7 +127,7 @@ def steps_of(recipe: Recipe, feeds: Feeds, epochs: float) -> int:
     return max(1, round((sum(batches) + rest) / (recipe.accumulate or 1)))
 
 
-def _timed_look(run: Run, feeds: Feeds, placement: Placement, looks: Looks) -> Looks:
+def timed_look(run: Run, feeds: Feeds, placement: Placement, looks: Looks) -> Looks:
     """A look at validation by weights that are thrown away, timed."""
     loop = Loop(run, feeds, placement)
     began = time.perf_counter()

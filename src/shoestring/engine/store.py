@@ -29,10 +29,11 @@ EVENTS = "events.out.tfevents.shoestring"  # one name in every run: no clock and
 SAFE = "safe.safetensors"  # where a rollback goes, of a run stopped between two looks
 STARTED = bundle.STARTED
 CHECKPOINT, SPENT = "checkpoint.safetensors", "spent.json"  # of a run that is not finished
+BUILD = "build.json"  # of a build that is not finished
 TRIALS, TRIALS_FOLDER = "trials.json", "trials"  # of a search before the fit
 _OWN: tuple[str, ...] = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS)
 _OWN += (SAFE, CHECKPOINT, STARTED, SPENT)
-_OWN += (TRIALS, TRIALS_FOLDER, EVENTS)
+_OWN += (TRIALS, TRIALS_FOLDER, EVENTS, BUILD)
 
 
 def create(path: Path) -> None:
@@ -40,11 +41,8 @@ def create(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
-            what = (
-                "holds an unfinished run (go on with it: --resume)"
-                if (path / STARTED).exists()
-                else "is not empty"
-            )
+            begun = (path / STARTED).exists() or (path / BUILD).exists()
+            what = "holds an unfinished run (go on with it: --resume)" if begun else "is not empty"
             raise UserError(f"{path} {what}; name another folder with --out")
         probe = path / ".writable"
         probe.touch()
@@ -128,6 +126,11 @@ def read(path: str | os.PathLike[str]) -> Run:
     if not folder.is_dir():
         raise RunError(f"{folder} is not a run: there is no such folder")
     if not (folder / RUN).exists():
+        if (folder / BUILD).exists():
+            raise RunError(
+                f"{folder} is an unfinished build; go on with it: "
+                f"shoestring build --resume --out {folder}"
+            )
         if (folder / STARTED).exists():
             raise RunError(
                 f"{folder} is an unfinished run; go on with it: shoestring train --resume {folder}"

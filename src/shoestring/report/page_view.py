@@ -37,6 +37,18 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A decision of a build."""
+
+    at: str
+    what: str
+    chosen: str
+    why: str
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True)
 class Branch:
     """A run of a lineage, and those it was made from."""
 
@@ -57,6 +69,7 @@ class View:
     items: tuple[Item, ...]
     reasons: tuple[tuple[str, str, str], ...]
     budget: Timeline | None
+    choices: tuple[Choice, ...]
     lineage: Branch | None
     curves: tuple[Figure, ...]
     front: tuple[Figure, ...]
@@ -80,7 +93,7 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
     scores = sheet.scores or Scores()
     found, missing = answers(folder, silent) if sheet.kind == "run" else ([], "")
     trials = [] if sheet.trials is None else map(shown, page_trials.exhibits(sheet.trials))
-    points = [front.point(sheet), *front.ancestors(sheet.lineage), *_steps(sheet)]
+    points = [front.point(sheet), *front.ancestors(sheet.lineage), *_steps(sheet), *_tried(sheet)]
     points = points if len(points) > 1 else []
     return View(
         anchor=f"run-{number}",
@@ -90,6 +103,10 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
         items=tuple(items(sheet.lines)),
         reasons=tuple(reasons(sheet.lines)),
         budget=timeline(sheet) if sheet.kind == "run" else None,
+        choices=tuple(
+            Choice(duration(d.at_seconds), d.what, d.chosen, d.why, d.expected, d.got)
+            for d in sheet.decisions
+        ),
         lineage=_branch(sheet.lineage) if sheet.lineage else None,
         curves=tuple(_curves(sheet)),
         front=tuple(page_front.pictures(points, scores.metric, front.limits([sheet]))),
@@ -103,10 +120,15 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
         missing=harmless(missing),
         findings=sheet.findings,
         looks=tuple(_looks(sheet.looks)),
-        command=f"shoestring train --recipe {shlex.quote(sheet.path)} --out again",
+        command=_command(sheet),
         recipe=_recipe(folder) if sheet.kind == "run" else "",
         environment=tuple((name, str(value)) for name, value in sheet.environment.items()),
     )
+
+
+def _command(sheet: Sheet) -> str:
+    """What makes it again."""
+    return f"shoestring train --recipe {shlex.quote(sheet.path)} --out again"
 
 
 def _subtitle(sheet: Sheet) -> str:
@@ -155,13 +177,26 @@ def _branch(plain: Plain) -> Branch:
 
 def _steps(sheet: Sheet) -> list[front.Point]:
     """What techniques found before them, where no run of the lineage tells it."""
-    if sheet.lineage:
+    if sheet.lineage or sheet.decisions:
         return []
     return [
         front.Point(f"before {line.technique.partition(':')[0]}", before.quality, before.interval,
                     before.size_bytes, _median(before))
         for line in sheet.lines
         if (before := line.before) is not None and before != line.after
+    ]  # fmt: skip
+
+
+def _tried(sheet: Sheet) -> list[front.Point]:
+    """What other steps of a build came to."""
+    names = {decision.what for decision in sheet.decisions}
+    known = {branch.name for branch in front.ancestors(sheet.lineage)}
+    return [
+        front.Point(line.technique, after.quality, after.interval, after.size_bytes, _median(after),
+                    line.cost.wall_seconds, str(line.options.get("words", "")))
+        for line in sheet.lines
+        if line.technique in names and (after := line.after) is not None
+        and line.technique not in known and line.status == "applied" and after != sheet.scores
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.bundle import manifest as manifests
+from shoestring.core.decisions import Decision
 from shoestring.core.errors import BundleError, RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
@@ -39,6 +40,7 @@ class Sheet:
     curve: tuple[Plain, ...] = ()  # looks at the validation split in the middle of the fit
     pictures: tuple[str, ...] = ()  # files in the run's folder
     trials: Trials | None = None  # of a search before the fit
+    decisions: tuple[Decision, ...] = ()  # of a build
 
     @property
     def used_seconds(self) -> float:
@@ -119,6 +121,7 @@ def receipt(path: str | os.PathLike[str]) -> Sheet:
         curve=run.curve,
         pictures=tuple(sorted(str(path) for path in folder.glob("*.png"))),
         trials=store.read_trials(folder),
+        decisions=run.decisions,
     )
 
 

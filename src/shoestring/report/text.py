@@ -16,7 +16,7 @@ from rich.text import Text
 from shoestring.core.plain import from_plain
 from shoestring.core.receipt import Finding, Interval, Plain, Receipt
 from shoestring.data.names import counted
-from shoestring.report import lineage, trials
+from shoestring.report import decisions, lineage, trials
 from shoestring.report.lines import CHANGES, GAIN, changes, minute, reasons, verdict
 from shoestring.report.tables import curve, interval_words, scores, section
 from shoestring.report.words import all_visible, count, duration, quality
@@ -67,6 +67,8 @@ def receipt(sheet: Sheet, details: bool = False) -> Group:
     if sheet.lines:
         notes = [_notes(sheet.lines)] if any(line.reason for line in sheet.lines) else []
         parts += section("Techniques and work", _Lines(sheet.lines), *notes)
+    if sheet.decisions:
+        parts += section("Decisions", *decisions.listed(sheet.decisions))
     if sheet.lineage:
         parts += section("Lineage", lineage.tree(sheet.lineage))
     if sheet.scores is not None:

@@ -217,3 +217,18 @@ def macs(rows: Sequence[Plain], shape: Shape) -> int:
                 total += macs(row["layers"], shape)
         shape = after
     return total
+
+
+def weights(rows: Sequence[Plain], shape: Shape) -> int:
+    """Weights of convolutions and dense layers, which are nearly all that a network has."""
+    total = 0
+    for row in rows:
+        match row["layer"]:
+            case "conv":
+                total += row["units"] * shape[0] * row["kernel"] ** 2
+            case "dense":
+                total += shape[0] * row["units"]
+            case "residual":
+                total += weights(row["layers"], shape)
+        shape = output_shape(row, shape)
+    return total

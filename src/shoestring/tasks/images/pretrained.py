@@ -19,6 +19,7 @@ FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # Of a value from 0 to 255, as the Lite networks were trained.
 MEAN, DEVIATION = 127.0, 128.0
+PARAMETERS = 3_400_000  # of EfficientNet-Lite0 without its last layer, about
 MACS_A_PIXEL = 7_700.0  # of EfficientNet-Lite0: 385 million at 224 x 224
 SMALLEST = 96  # pixels a side that a network trained at 224 is given at the least
 

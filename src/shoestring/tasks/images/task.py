@@ -28,10 +28,11 @@ from shoestring.core.protocols import (
 )
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
+from shoestring.core.sizing import Candidate, Probe
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
 from shoestring.data.names import printable
-from shoestring.tasks.images import defaults, pretrained, space
+from shoestring.tasks.images import defaults, pretrained, sizes, space
 from shoestring.tasks.images.layers import KINDS, PRESETS
 from shoestring.tasks.images.options import SHIFTS, AnswerOptions, ImageOptions
 
@@ -74,6 +75,14 @@ class Images:
 
     def space(self, recipe: Recipe, dataset: Dataset) -> Sequence[Range]:
         return space.ranges(recipe, dataset)
+
+    def candidates(
+        self, recipe: Recipe, dataset: Dataset, seconds: float | None
+    ) -> Sequence[Candidate]:
+        return sizes.candidates(recipe, dataset, seconds)
+
+    def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
+        return sizes.probe(recipe, dataset)
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:

@@ -95,6 +95,11 @@ def _epochs(recipe: Recipe, batch_size: int, pieces: int, seconds: float | None)
     return seconds * CORE_RATE * (recipe.threads or os.cpu_count() or 1) / max(1, pieces)
 
 
+def epochs(recipe: Recipe, dataset: Dataset, seconds: float | None) -> float:
+    """Passes over the data in so many seconds, roughly."""
+    return _epochs(recipe, recipe.batch_size or BATCH, _target_pieces(dataset), seconds)
+
+
 def _filled(recipe: Recipe, *, learning_rate: float, batch_size: int) -> Recipe:
     said = recipe
     return replace(

@@ -29,6 +29,7 @@ from shoestring.core.protocols import (
 )
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe, Run
+from shoestring.core.sizing import Candidate, Probe
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
 from shoestring.tasks.translation import pretrained, space
@@ -78,6 +79,16 @@ class Translation:
 
     def space(self, recipe: Recipe, dataset: Dataset) -> Sequence[Range]:
         return space.ranges(recipe, dataset)
+
+    def candidates(
+        self, recipe: Recipe, dataset: Dataset, seconds: float | None
+    ) -> Sequence[Candidate]:
+        from shoestring.tasks.translation import sizes
+
+        return sizes.candidates(recipe, dataset, seconds)
+
+    def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
+        return None  # nothing is installed that knows a pair of languages
 
     def network(self, kind: str) -> Network:
         if kind == voting.KIND:

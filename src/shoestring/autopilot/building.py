@@ -1,0 +1,286 @@
+"""building: a build in progress: looks, plans, does a step, plans again, and ships the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shoestring import plugins
+from shoestring.autopilot import build_record, build_step, planning, shipping, train
+from shoestring.autopilot.build_record import Chosen, Record
+from shoestring.autopilot.knowledge import FIRST, MAIN, PROBE, Known, Result
+from shoestring.autopilot.sizes import chosen
+from shoestring.core.budget import Budget
+from shoestring.core.decisions import BuildPlan, Decision, Step
+from shoestring.core.errors import DataError, Interrupted, RunError, UserError
+from shoestring.core.listener import Listener
+from shoestring.core.protocols import Dataset
+from shoestring.core.run import Run
+
+if TYPE_CHECKING:
+    from shoestring.engine.interrupt import Interrupt
+
+END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
+END_SHARE = 0.3  # and so much of what the start took: both are slow beside other work
+TEST_START_SECONDS = 2.0  # of the process that grades
+SPARE = 1.5  # on what the test split is expected to take
+
+
+@dataclass
+class Work:
+    """One build."""
+
+    home: Path
+    record: Record
+    clock: Budget  # of the whole command
+    listener: Listener
+    dataset: Dataset | None = None
+    _tested: int = field(default=0, init=False)  # examples of the test split
+    _start_seconds: float = field(default=0.0, init=False)  # until there was a clock to ask
+
+    def __post_init__(self) -> None:
+        self._start_seconds = min(10.0, self.clock.elapsed())
+
+    # --- before the first step ---
+
+    def looked(self) -> None:
+        """Reads the data, measures on throw-away steps, chooses the network."""
+        from shoestring.engine import device
+
+        recipe = self.record.recipe
+        recipe = replace(recipe, device=device.resolve(recipe.device))
+        bare = Run(self.home, recipe.task, recipe)
+        with self.clock.meter() as loading:
+            self.dataset, bare = train.loaded(bare, self.clock, self.listener)
+        if recipe.fingerprint and recipe.fingerprint != self.dataset.fingerprint:
+            raise RunError(
+                f"the data of {self.home} ({recipe.source}) are not what they were when it began; "
+                "put them back, or start a new build"
+            )
+        self._tested = _test_examples(self.dataset)
+        fresh = replace(recipe, fingerprint=self.dataset.fingerprint)
+        self.record = replace(self.record, recipe=fresh)
+        if self.record.chosen is not None:
+            return
+        with self.clock.meter() as looking:
+            found, said = chosen(self.record, self.dataset, self._steps_seconds(), self.listener)
+        self.record = replace(
+            self.record,
+            chosen=found,
+            load_seconds=loading.cost.wall_seconds,
+            gauge_seconds=looking.cost.wall_seconds,
+        )
+        self._decide(*said)
+        self._refuse_too_small(found)
+
+    def plan(self) -> BuildPlan:
+        """What is intended now."""
+        recipe, seconds = self.record.recipe, self.record.budget_seconds
+        return BuildPlan(
+            task=recipe.task,
+            source=recipe.source,
+            seconds=seconds,
+            limits=self.record.limits,
+            steps=planning.planned(self._known()),
+            decisions=self.record.decisions,
+            spent_seconds=self.clock.elapsed(),
+            reserved_seconds=self._reserve(),
+        )
+
+    # --- the steps ---
+
+    def done(self, stop: Interrupt) -> Run:
+        """Does step after step and ships what came of them."""
+        assert self.dataset is not None
+        bench = build_step.Bench(self.home, self.dataset, self.listener, stop)
+        while (step := self._next()) is not None:
+            self._do(bench, step)
+            if stop.asked:
+                raise Interrupted(
+                    f"stopped after the {step.name}; go on with: shoestring build --resume --out "
+                    f"{self.home}"
+                )
+        self._stopped_early()
+        return shipping.shipped(
+            self.home, self.record, self.dataset, self.clock, self.listener, self._test_seconds()
+        )
+
+    def _next(self) -> Step | None:
+        """The step that was begun, or the next of the plan; None where none is left that there is
+        time for."""
+        if self.record.current is not None:
+            return self.record.current
+        steps = planning.planned(self._known())
+        if not steps:
+            return None
+        step, left = steps[0], self._steps_seconds()
+        least = self._known().after_seconds + planning.LEAST_FIT_SECONDS
+        if step.kind == "technique":
+            least = 0.6 * step.seconds
+        if left < least and any(r.ships or not r.failure for r in self.record.results):
+            self._decide(
+                Decision(step.name, "left out", f"{left:.1f} s are left for it, and it needs about "
+                         f"{step.seconds:.0f} s")
+            )  # fmt: skip
+            self.record = replace(self.record, results=(*self.record.results, _left_out(step)))
+            return self._next()
+        return step
+
+    def _do(self, bench: build_step.Bench, step: Step) -> None:
+        number = len(self.record.results) + 1
+        before = bench.spent(number, step) if self.record.current is not None else 0.0
+        self._note(step)
+        seconds = min(step.seconds, self._steps_seconds() + before)
+        self.listener.say(f"{step.name}, {seconds:.0f} s: {step.why}")
+        began = self.clock.elapsed() - before
+        try:
+            run = bench.done(self.record, number, step, seconds)
+            found = build_step.result(step, run, self.record.limits, self.clock.elapsed() - began)
+            if found.ships or len(self.record.results) == 0:
+                shipping.hold(self.home, self._best_with(found, run))
+        except Interrupted:
+            self._note(step)
+            raise
+        except UserError as error:
+            if not self.record.results and step.name in (FIRST, MAIN):
+                raise
+            found = build_step.failed(step, error, self.clock.elapsed() - began)
+        self.record = replace(self.record, results=(*self.record.results, found), current=None)
+        self._decide(Decision(step.name, _chosen(step), step.why, _expected(step), _got(found)))
+        self.listener.say(f"{step.name}: {_got(found)}")
+
+    def _best_with(self, found: Result, run: Run) -> Path:
+        """The folder of the run to fall back on, once this one is there too."""
+        results = (*self.record.results, found)
+        best, _ = shipping.best(results, self.record.limits)
+        number = results.index(best) + 1
+        return run.path if best is found else shipping.folder(self.home, number, best.step)
+
+    # --- notes ---
+
+    def _note(self, step: Step | None) -> None:
+        self.record = replace(self.record, current=step)
+        build_record.write(self.home, self.record)
+
+    def _decide(self, *decisions: Decision) -> None:
+        at = self.clock.elapsed()
+        timed = tuple(replace(one, at_seconds=round(at, 1)) for one in decisions)
+        self.record = replace(self.record, decisions=(*self.record.decisions, *timed))
+        if self.home.is_dir():
+            build_record.write(self.home, self.record)
+
+    def _stopped_early(self) -> None:
+        reason = planning.finished(self._known())
+        left = self._steps_seconds()
+        if reason and left > 1:
+            self._decide(Decision("rest of the time", f"about {left:.0f} s are given back", reason))
+            self.listener.say(f"{left:.0f} s are given back: {reason}")
+
+    # --- seconds ---
+
+    def _known(self) -> Known:
+        record, found = self.record, self.record.chosen
+        assert found is not None
+        after = found.gauge.after_seconds
+        fits = [r for r in record.results if r.fit_seconds > 0 and not r.failure]
+        if fits:  # measured
+            after = max(0.5, fits[-1].seconds - fits[-1].fit_seconds)
+        return Known(
+            seconds=self._steps_seconds(),
+            total=record.budget_seconds,
+            limits=record.limits,
+            network=found.network,
+            words=found.words,
+            size_bytes=found.weight.size_bytes,
+            small_bytes=found.weight.small_bytes,
+            epoch_seconds=_epoch_seconds(found, record.results),
+            after_seconds=after,
+            enough_epochs=found.enough_epochs,
+            perfect=plugins.task(record.recipe.task).perfect,
+            seed=record.recipe.seed,
+            probe=None
+            if self.dataset is None
+            else plugins.task(record.recipe.task).probe(record.recipe, self.dataset),
+            finishers=record.finishers,
+            done=record.results,
+            without=frozenset(record.recipe.without),
+        )
+
+    def _steps_seconds(self) -> float:
+        """Left for steps: all but what the end takes."""
+        return self.clock.remaining() - self._reserve()
+
+    def _reserve(self) -> float:
+        return END_SECONDS + END_SHARE * self._start_seconds + self._test_seconds()
+
+    def _test_seconds(self) -> float:
+        """What opening the test split is expected to take, from a pass over validation."""
+        assert self.dataset is not None
+        if not self._tested:
+            return 0.0
+        found = self.record.chosen
+        each = 0.0 if found is None else found.gauge.pass_seconds
+        ratio = self._tested / max(1, len(self.dataset.validation))
+        return TEST_START_SECONDS + SPARE * each * ratio
+
+    def _refuse_too_small(self, found: Chosen) -> None:
+        """UserError where the budget does not hold a single pass over the data."""
+        left = self._steps_seconds() - found.gauge.after_seconds
+        if left < min(found.gauge.epoch_seconds, planning.LEAST_FIT_SECONDS):
+            needed = self.clock.elapsed() + self._reserve() + found.gauge.after_seconds
+            needed += max(found.gauge.epoch_seconds, planning.LEAST_FIT_SECONDS)
+            raise UserError(
+                f"{self.record.budget_seconds:.0f} s are too few: one pass over the training split "
+                f"takes about {found.gauge.epoch_seconds:.1f} s here, and start, export and "
+                f"grading the rest of about {needed:.0f} s; give --budget "
+                f"{int(needed * 1.2) + 1}s or more"
+            )
+
+
+def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
+    """As the last fit of the chosen network showed; before that as throw-away steps did."""
+    for one in reversed(results):
+        own = one.step.kind == "fit" and one.step.name != PROBE
+        if own and one.epochs > 0 and one.fit_seconds > 0:
+            return one.fit_seconds / one.epochs
+    return found.gauge.epoch_seconds
+
+
+def _left_out(step: Step) -> Result:
+    return Result(step, 0.0, failure="there was no time left for it")
+
+
+def _test_examples(dataset: Dataset) -> int:
+    """How many examples the test split has; 0 where there is none. Nothing else of it is looked
+    at: the size says how many seconds are to be kept."""
+    try:
+        return len(dataset.test())
+    except DataError:
+        return 0
+
+
+def _chosen(step: Step) -> str:
+    if step.kind == "technique":
+        return f"{step.words} of the {' and the '.join(step.on)}"
+    kind = ":".join(filter(None, (str(step.network.get("kind", "")), _sizes(step.network))))
+    return ", ".join(filter(None, (kind, step.words, f"seed {step.seed}")))
+
+
+def _sizes(network: object) -> str:
+    assert isinstance(network, dict)
+    return ",".join(f"{name}={value}" for name, value in network.items() if name != "kind")
+
+
+def _expected(step: Step) -> str:
+    return f"{step.seconds:.0f} s ({step.share:.0%}); {step.gain}"
+
+
+def _got(found: Result) -> str:
+    if found.failure:
+        return f"{found.seconds:.1f} s; not done: {found.failure}"
+    quality = "" if found.quality is None else f"{found.quality:.4f} on {found.deciding} deciding"
+    latency = "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms"
+    epochs = f"{found.epochs:.1f} epochs" if found.step.kind == "fit" else ""
+    sizes = f"{found.size_bytes:,} bytes"
+    return "; ".join(filter(None, (f"{found.seconds:.1f} s", epochs, quality, sizes, latency)))
