@@ -219,3 +219,13 @@ def test_no_source(tmp_path: Path) -> None:
         shoestring.build(budget=5)
     with pytest.raises((UserError, DataError)):
         shoestring.build(tmp_path / "nowhere", budget=60, out=tmp_path / "a")
+
+
+def test_tiny_data_are_crossed(quick: Any, tmp_path: Path) -> None:
+    run = built(tiny.write_npz(tmp_path / "few.npz", count=150), tmp_path / "a")
+    line = next(one for one in run.receipts if one.technique == "cross-validation")
+    assert line.after is not None and line.after.examples == 150
+    assert line.after.interval is not None and line.gain is None
+    (decision,) = (one for one in run.decisions if one.what == "cross-validation")
+    assert "150 held out" in decision.got
+    assert run.decisions[-1].chosen != "cross-validation"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoestring import plugins
-from shoestring.autopilot import finish, train
+from shoestring.autopilot import finish, folds, train
 from shoestring.autopilot.build_record import Record
 from shoestring.autopilot.knowledge import MAIN, PROBE, Result
 from shoestring.bundle.grade import read_outcomes
@@ -21,7 +21,7 @@ from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset, Outcomes
 from shoestring.core.receipt import Scores
 from shoestring.core.run import Run
-from shoestring.core.techniques import Searcher
+from shoestring.core.techniques import Searcher, Technique
 from shoestring.engine import derive, part, store
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Bench:
             return store.read(folder)
         seconds = max(LEAST_SECONDS, seconds)
         try:
-            work = self._fitted if step.kind == "fit" else self._applied
-            return work(record, step, folder, seconds)
+            works = {"fit": self._fitted, "technique": self._applied, "folds": self._crossed}
+            return works[step.kind](record, step, folder, seconds)
         except Interrupted as error:
             raise Interrupted(
                 f"stopped in the {step.name}; what is finished is kept; go on with: "
@@ -73,11 +73,7 @@ class Bench:
         store.create(folder)
         clock = Budget(seconds)
         run = self._begun(record, step, folder, seconds)
-        words = [*record.techniques, *filter(None, [step.words])]
-        chosen = [plugins.technique(spelled) for spelled in words]
-        if step.name != MAIN:  # one search is enough, and the fallback has no time for any
-            chosen = [one for one in chosen if not isinstance(one, Searcher)]
-        run = train.completed(run, chosen, self.dataset, clock, seconds)
+        run = train.completed(run, _techniques(record, step), self.dataset, clock, seconds)
         store.keep(folder, self.dataset.files)
         store.write_started(run)
         store.write_spent(folder, store.Spent(clock.elapsed(), seconds))
@@ -103,6 +99,12 @@ class Bench:
         facts, findings = self.dataset.facts, self.dataset.findings
         return Run(folder, recipe.task, recipe, facts=facts, findings=findings)
 
+    def _crossed(self, record: Record, step: Step, folder: Path, seconds: float) -> Run:
+        folder.mkdir(parents=True, exist_ok=True)
+        base = self._begun(record, step, folder, seconds)
+        techniques = _techniques(record, step)
+        return folds.Folds(folder, base, techniques, self.listener, self.interrupt).done(seconds)
+
     def _applied(self, record: Record, step: Step, folder: Path, seconds: float) -> Run:
         names = {result.name: i for i, result in enumerate(record.results, 1)}
         steps = {result.name: result.step for result in record.results}
@@ -118,11 +120,23 @@ class Bench:
         return derive.applied(technique, runs, folder, Budget(seconds), desk)
 
 
+def _techniques(record: Record, step: Step) -> list[Technique]:
+    """Those of a fit's recipe."""
+    words = [*record.techniques, *filter(None, [step.words])]
+    chosen = [plugins.technique(spelled) for spelled in words]
+    if step.name == MAIN:
+        return chosen
+    # One search is enough, and the fallback has no time for any.
+    return [one for one in chosen if not isinstance(one, Searcher)]
+
+
 def result(step: Step, run: Run, limits: Limits, seconds: float) -> Result:
     """What a finished step came to, on the examples that decisions are made on."""
     scores, line = run.scores, derive.carried(run)[-1] if run.receipts else None
     if scores is None:
         return Result(step, seconds, failure="it has no scores")
+    if step.kind == "folds":
+        return Result(step, seconds, scores.quality, scores.loss, scores.examples)
     seen = deciding(run)
     fits = [one for one in run.receipts if one.technique == "fit"]
     skipped = step.kind == "technique" and line is not None and line.status != "applied"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoestring import plugins
-from shoestring.autopilot import build_record, build_step, planning, shipping, train
+from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
 from shoestring.autopilot.knowledge import FIRST, MAIN, PROBE, Known, Result
 from shoestring.autopilot.sizes import chosen
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
-END_SHARE = 0.3  # and so much of what the start took: both are slow beside other work
+END_SHARE = 0.4  # and so much of what the start took: both are slow beside other work
 TEST_START_SECONDS = 2.0  # of the process that grades
 SPARE = 1.5  # on what the test split is expected to take
 
@@ -203,6 +203,9 @@ class Work:
             if self.dataset is None
             else plugins.task(record.recipe.task).probe(record.recipe, self.dataset),
             finishers=record.finishers,
+            folds=0
+            if self.dataset is None
+            else folds.of(record.recipe, self.dataset, self._tested),
             done=record.results,
             without=frozenset(record.recipe.without),
         )
@@ -279,8 +282,9 @@ def _expected(step: Step) -> str:
 def _got(found: Result) -> str:
     if found.failure:
         return f"{found.seconds:.1f} s; not done: {found.failure}"
-    quality = "" if found.quality is None else f"{found.quality:.4f} on {found.deciding} deciding"
+    seen = f"{found.deciding} deciding" if found.bundled else f"{found.deciding} held out"
+    quality = "" if found.quality is None else f"{found.quality:.4f} on {seen}"
     latency = "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms"
     epochs = f"{found.epochs:.1f} epochs" if found.step.kind == "fit" else ""
-    sizes = f"{found.size_bytes:,} bytes"
+    sizes = f"{found.size_bytes:,} bytes" if found.bundled else ""
     return "; ".join(filter(None, (f"{found.seconds:.1f} s", epochs, quality, sizes, latency)))

@@ -9,6 +9,7 @@ from shoestring.core.limits import Limits
 from shoestring.core.receipt import Plain
 from shoestring.core.sizing import Probe
 
+FOLDS = "cross-validation"
 FIRST, PROBE, MAIN, JOIN = "first fit", "probe", "main fit", "ensemble"
 QUANTIZE, PRUNE = "quantize", "prune"
 
@@ -33,6 +34,11 @@ class Result:
     def name(self) -> str:
         return self.step.name
 
+    @property
+    def bundled(self) -> bool:
+        """Whether it is of a kind that makes a bundle."""
+        return self.step.kind != "folds"
+
 
 @dataclass(frozen=True)
 class Known:
@@ -53,6 +59,7 @@ class Known:
     probe: Probe | None = None
     finishers: tuple[str, ...] = ()  # techniques on finished runs that a person asked for
     done: tuple[Result, ...] = ()
+    folds: int = 0  # that tiny data can be dealt into; 0: not tiny, or they cannot
     without: frozenset[str] = field(default_factory=frozenset)  # names that were asked to stay out
 
     def result(self, name: str) -> Result | None:

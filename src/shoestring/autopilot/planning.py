@@ -11,6 +11,7 @@ from math import isfinite
 
 from shoestring.autopilot.knowledge import (
     FIRST,
+    FOLDS,
     JOIN,
     MAIN,
     PROBE,
@@ -28,6 +29,8 @@ PROBE_SHARE = 0.08
 FEWEST_SECONDS = 30.0  # for steps, below which there is a single fit
 MOST_FALLBACK = 0.28  # of the seconds, that having something to fall back on may take in all
 PROBE_SECONDS = 60.0  # for steps, below which nothing is probed
+FOLDS_SHARE = 0.2
+FOLDS_SECONDS = 30.0  # for steps, below which nothing is crossed
 LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
 FIRST_FIT_SECONDS = 60.0  # and at most so long: a fallback need not be good
 MOST_MEMBERS = 5  # each costs its bytes and its time whenever it answers
@@ -64,6 +67,10 @@ def planned(known: Known) -> tuple[Step, ...]:
         probe = _probe(known, left)
         steps.append(probe)
         left -= probe.seconds
+    if _crosses(known):
+        folds = _folds(known, left)
+        steps.append(folds)
+        left -= folds.seconds
     members = _members(known, left - tail)
     if known.result(MAIN) is None:
         seconds = max(1.0, (left - tail - _joining(known) * (members > 1)) / members)
@@ -97,8 +104,8 @@ def planned(known: Known) -> tuple[Step, ...]:
 def finished(known: Known) -> str:
     """Why nothing more is worth doing; "" where something is."""
     best = max(
-        (r for r in known.done if r.quality is not None and r.ships),
-        key=lambda r: r.quality or 0.0,
+        (r for r in known.done if r.quality is not None and r.ships and r.bundled),
+        key=lambda r: (r.quality or 0.0, r.epochs),
         default=None,
     )
     if best is None or best.quality is None:
@@ -167,6 +174,15 @@ def _probe(known: Known, left: float) -> Step:
         PROBE, "fit", PROBE_SHARE * left + known.after_seconds, 0.0, known.probe.why,
         known.probe.words, known.probe.network, known.seed,
         gain="unknown: these features were learned elsewhere",
+    )  # fmt: skip
+
+
+def _folds(known: Known, left: float) -> Step:
+    return Step(
+        FOLDS, "folds", FOLDS_SHARE * left, 0.0,
+        f"the validation split is too small to say much; {known.folds} fits, each judged on "
+        "another part that it did not see, say more about what ships",
+        network=known.network, words=known.words, seed=known.seed, gain="a narrower interval",
     )  # fmt: skip
 
 
@@ -267,6 +283,13 @@ def _probes(known: Known) -> bool:
     if known.probe is None or known.result(PROBE) is not None or known.result(MAIN) is not None:
         return False
     return known.limits.size_bytes is None and known.seconds >= PROBE_SECONDS
+
+
+def _crosses(known: Known) -> bool:
+    """Whether tiny data are worth fits of folds, and there is time for them."""
+    if not known.folds or known.result(FOLDS) is not None or known.result(MAIN) is not None:
+        return False
+    return known.seconds >= FOLDS_SECONDS
 
 
 def _quantize_seconds(known: Known) -> float:

@@ -44,7 +44,7 @@ def folder(home: Path, number: int, step: Step) -> Path:
 def best(results: Sequence[Result], limits: Limits) -> tuple[Result, str]:
     """The result that ships, and why: of those within the limits of size and latency the best on
     the examples that decide; where none is, the one that misses them least."""
-    done = [one for one in results if not one.failure and one.quality is not None]
+    done = [r for r in results if not r.failure and r.quality is not None and r.bundled]
     if not done:
         reasons = "; ".join(f"{one.name}: {one.failure}" for one in results)
         raise RunError(f"no step came to a bundle: {reasons or 'none was begun'}")
@@ -56,11 +56,22 @@ def best(results: Sequence[Result], limits: Limits) -> tuple[Result, str]:
     for one in within[1:]:
         if _better(one, found):
             found = one
+    of_those = ", of those within the limits" if limits else ""
     if len(within) == 1:
         return found, "the only one within the limits" if limits else "the only one"
-    return found, "the best on the examples that decide" + (
-        ", of those within the limits" if limits else ""
+    others = [one for one in within if one is not found and not _apart(one, found)]
+    if not others:
+        return found, f"the best on the examples that decide{of_those}"
+    names = " and ".join(one.name for one in others)
+    how = "the longest fit" if FIRST in {one.name for one in others} else "the lower loss"
+    return found, (
+        f"not told apart from the {names} on {found.deciding} examples that decide{of_those}; "
+        f"{how} goes first"
     )
+
+
+def _apart(one: Result, other: Result) -> bool:
+    return abs((one.quality or 0.0) - (other.quality or 0.0)) > noise(other)
 
 
 def _better(one: Result, other: Result) -> bool:
@@ -68,7 +79,7 @@ def _better(one: Result, other: Result) -> bool:
     examples is told apart by its loss, where there is one. The first fit, which is the shortest,
     does not stay for noise."""
     a, b = one.quality or 0.0, other.quality or 0.0
-    if abs(a - b) <= noise(other):
+    if not _apart(one, other):
         if other.name == FIRST and one.step.kind == "fit" and one.name == MAIN:
             return True
         if one.loss is not None and other.loss is not None:
@@ -241,13 +252,16 @@ def _folded(result: Result, run: Run | None, first: Run | None, found: Result) -
             result.name, _said(result), status="skipped" if status == "skipped" else "failed",
             cost=cost, reason=result.failure,
         )  # fmt: skip
+    if not result.bundled:
+        reason = f"{_told(run.scores)}; it shows how sure the figures are, and ships nothing"
+        return Receipt(result.name, _said(result), after=run.scores, cost=cost, reason=reason)
     taken = " and is part of it" if result.name in found.step.on else ""
     line = Receipt(
         result.name, _said(result), after=run.scores, cost=cost,
         reason=f"{_told(run.scores)}; the {found.name} ships instead{taken}",
         signature=run.scores.signature,
     )  # fmt: skip
-    if first is None or first.path == run.path:
+    if first is None or first.path == run.path or not result.bundled:
         return line
     return _against(line, first, run)
 
@@ -292,7 +306,7 @@ def _tested(
     from shoestring.engine import seal
 
     openings = store.read_lines(run.path / store.OPENINGS)
-    if not test_seconds or openings:
+    if not test_seconds or any("begun" not in one for one in openings):
         return run
     left = clock.remaining()
     if left < TEST_LEAST * test_seconds:

@@ -23,10 +23,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a build does: a fit, or a technique on what earlier steps made."""
+    """One thing that a build does: a fit, a technique on what earlier steps made, or fits of folds
+    that are held out in turn."""
 
     name: str  # "first fit", "main fit", "quantize"
-    kind: Literal["fit", "technique"]
+    kind: Literal["fit", "technique", "folds"]
     seconds: float  # that it may take, with what follows a fit until its bundle is graded
     share: float  # of the whole budget
     why: str
