@@ -15,6 +15,7 @@ budget by itself, with trials about a tenth as long: there the rate has to carry
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import tempfile
@@ -40,6 +41,11 @@ HELD = 0.9  # of the searches, at least
 LONG_SHARE = 0.97  # of all steps, with which a trial is as long as the fit that follows it
 SOURCE, PICTURES = "mnist", 100  # of each digit
 NETWORK, BATCH = "compact:width=16", 32
+# By the word of --only: a name, and the share of all steps that the best trial takes.
+KINDS: Mapping[str, tuple[str, float | None]] = {
+    "long": ("trials as long as the fit", LONG_SHARE),
+    "plain": ("as it is", None),
+}
 SPACE = f"[learning_rate]\nlow = {LOWEST}\nhigh = {HIGHEST}\nlog = true\n"
 
 
@@ -60,13 +66,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="fits at each point of the grid")
     parser.add_argument("--stop", default="halving", help="how poor trials are ended")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--grid", type=Path, help="JSON lines of an earlier run's grid, as printed")
+    parser.add_argument("--only", choices=sorted(KINDS), help="one of the two kinds of search")
     given = parser.parse_args()
     if given.quick:
         given.seeds, given.trials, given.steps, given.points, given.repeats = 2, 4, 20, 4, 2
     figures = Figures("tuning", given)
-    best = _grid(given, figures)
+    best = _grid(given, figures) if given.grid is None else _read(given.grid, figures)
     rows, summary = [], {"best": vars(best)}
-    for name, share in (("trials as long as the fit", LONG_SHARE), ("as it is", None)):
+    for word in [given.only] if given.only else KINDS:
+        name, share = KINDS[word]
         row, values = _searched(name, share, best, given, figures)
         rows.append(row)
         summary[name] = values
@@ -89,6 +98,17 @@ def _grid(given: argparse.Namespace, figures: Figures) -> Best:
         seeds = [replace(one, seed=1000 + repeat) for repeat in range(given.repeats)]
         found[rate] = [probe.probed(seeded, dataset, Budget()).quality for seeded in seeds]
         figures.line("grid", {"rate": rate, "qualities": found[rate]})
+    return _best(found)
+
+
+def _read(path: Path, figures: Figures) -> Best:
+    """What an earlier run of the same size found, printed again."""
+    found = {}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text) if text.startswith("{") else {}
+        if line.pop("measurement", None) == "grid":
+            found[line["rate"]] = line["qualities"]
+            figures.line("grid", line)
     return _best(found)
 
 

@@ -1,4 +1,4 @@
-"""joey: JoeyNMT on Multi30k: prepares the data, trains for stated minutes, decodes, all timed.
+"""joey: JoeyNMT on parallel text: prepares the data, trains for stated minutes, decodes, all timed.
 
     .env-joeynmt/bin/python bench/peers/joeynmt/joey.py prepare --data DATA --work WORK
     .env-joeynmt/bin/python bench/peers/joeynmt/joey.py train --work WORK --kind rnn --minutes 10
@@ -28,16 +28,19 @@ from joeynmt import prediction, training  # type: ignore[import-not-found]  # on
 from joeynmt.config import parse_global_args  # type: ignore[import-not-found]
 
 HERE = Path(__file__).resolve().parent
-LANGUAGES = ("en", "de")
-SPLITS = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
+LANGUAGES = ("en", "de")  # and the names of splits, of Multi30k's files
+SPLITS = ("train", "val", "test_2016_flickr")
+PARTS = ("train", "dev", "test")  # as JoeyNMT names them
 WARM_STEPS = 3  # off the clock that gives tokens a second, not off the minutes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="JoeyNMT on Multi30k.")
+    parser = argparse.ArgumentParser(description="JoeyNMT on parallel text.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("prepare")
-    one.add_argument("--data", type=Path, required=True, help="the folder of Multi30k's files")
+    one.add_argument("--data", type=Path, required=True, help="the folder of SPLIT.LANGUAGE")
+    one.add_argument("--languages", nargs=2, default=LANGUAGES, help="from and into")
+    one.add_argument("--splits", nargs=3, default=SPLITS, help="training, validation, test")
     one.add_argument("--pieces", type=int, default=4000)
     one.add_argument("--cased", action="store_true")
     one.add_argument("--tokenizer", type=Path, help="a sentencepiece model instead of a new one")
@@ -69,8 +72,8 @@ def prepare(given: argparse.Namespace) -> dict[str, Any]:
     """Plain text files, tokenizer.model, pieces.txt and prepared.json in the folder of work."""
     given.work.mkdir(parents=True, exist_ok=True)
     lines = {}
-    for name, split in SPLITS.items():
-        for language in LANGUAGES:
+    for name, split in zip(PARTS, given.splits, strict=True):
+        for language in given.languages:
             text = _text(given.data / f"{split}.{language}")
             (given.work / f"{name}.{language}").write_text(text, encoding="utf-8")
             lines[name, language] = text.splitlines()
@@ -78,7 +81,7 @@ def prepare(given: argparse.Namespace) -> dict[str, Any]:
     if given.tokenizer is not None:
         model.write_bytes(given.tokenizer.read_bytes())
     else:
-        both = [line for language in LANGUAGES for line in lines["train", language]]
+        both = [line for language in given.languages for line in lines["train", language]]
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(both if given.cased else [line.lower() for line in both]),
             model_prefix=str(model.with_suffix("")),
@@ -93,8 +96,10 @@ def prepare(given: argparse.Namespace) -> dict[str, Any]:
     kept = [i for i in range(len(opened)) if not (opened.is_control(i) or opened.is_unknown(i))]
     pieces = [opened.id_to_piece(i) for i in kept]
     (given.work / "pieces.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
-    (given.work / "prepared.json").write_text(json.dumps({"cased": given.cased}))
-    targets = opened.encode([t if given.cased else t.lower() for t in lines["train", "de"]])
+    said = {"cased": given.cased, "languages": list(given.languages)}
+    (given.work / "prepared.json").write_text(json.dumps(said))
+    into = lines["train", given.languages[1]]
+    targets = opened.encode([t if given.cased else t.lower() for t in into])
     # With the end of each sentence, as JoeyNMT counts.
     return {"pieces": len(pieces), "train_target_tokens": sum(len(t) + 1 for t in targets)}
 
@@ -110,11 +115,12 @@ def configuration(given: argparse.Namespace) -> dict[str, Any]:
     """The file of this kind, with folders filled in and every --set obeyed."""
     found: dict[str, Any] = yaml.safe_load((HERE / f"{given.kind}.yaml").read_text("utf-8"))
     work = given.work.resolve()
-    cased = json.loads((work / "prepared.json").read_text())["cased"]
+    said = json.loads((work / "prepared.json").read_text())
+    cased = said["cased"]
     found["model_dir"] = str(work / (given.name or given.kind))
-    for name in SPLITS:
+    for name in PARTS:
         found["data"][name] = str(work / name)
-    for side, language in zip(("src", "trg"), LANGUAGES, strict=True):
+    for side, language in zip(("src", "trg"), said["languages"], strict=True):
         changed = {"lang": language, "lowercase": not cased, "voc_file": str(work / "pieces.txt")}
         files = {"tokenizer_cfg": {"model_file": str(work / "tokenizer.model")}}
         found["data"][side] = {**found["data"][side], **changed, **files}
@@ -215,7 +221,7 @@ def decode(given: argparse.Namespace) -> dict[str, Any]:
     memory to text; neither its start nor its scores are."""
     found = configuration(given)
     if given.sentences is not None:
-        for language in LANGUAGES:
+        for language in json.loads((given.work / "prepared.json").read_text())["languages"]:
             whole = (given.work / f"test.{language}").read_text(encoding="utf-8").splitlines()
             kept = "\n".join(whole[: given.sentences]) + "\n"
             (given.work / f"first.{language}").write_text(kept, encoding="utf-8")

@@ -1,0 +1,193 @@
+"""build_quality: what `build` reaches on the three sets that it was made on.
+
+    python bench/build_quality.py [--only mnist sign-digits multi30k] [--scale 0.1]
+
+mnist: 5 minutes and at most 50 KB, test accuracy, mean of three seeds. sign-digits: 10 minutes a
+fold, people kept together, beside `train` with its default techniques in the same time, over all
+pictures of five folds, paired. multi30k: 30 minutes and at most 6 MB, lowercased BLEU on
+test_2016_flickr, mean of two seeds. `--scale` shortens every budget; such figures are no answer to
+what was asked, and the table says by how much they were shortened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from _figures import Figures, arguments, data_folder, spread, verdict
+from _one_build import built
+
+from shoestring.core.protocols import Outcomes
+from shoestring.engine import evidence
+from shoestring.engine.evidence import Pairs
+from shoestring.engine.measure import answered
+
+LOWERCASED = "lowercased_BLEU"  # among the details of scores
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One command, and what its bundle answers to its test split."""
+
+    seconds: float
+    quality: float
+    size_bytes: int
+    details: Mapping[str, Any]
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the three figures."""
+
+    budget: float  # seconds, at a scale of 1
+    seeds: int
+    measured: Callable[[argparse.Namespace, Figures, float, int], tuple[list[str], dict[str, Any]]]
+
+
+def main() -> None:
+    parser = arguments("What `build` reaches.", 0, "seeds (folds of sign-digits); 0: as asked for")
+    parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
+    parser.add_argument("--scale", type=float, default=1.0, help="of every budget")
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    if given.quick:
+        given.only, given.scale, given.seeds = ["sign-digits"], 0.05, 1
+    figures = Figures("build_quality", given)
+    rows, summary = [], {}
+    for name in given.only:
+        part = PARTS[name]
+        count = given.seeds or part.seeds
+        row, summary[name] = part.measured(given, figures, part.budget * given.scale, count)
+        if given.scale != 1:
+            row[-1] += f" (at {given.scale:g} of the time: no answer)"
+        rows.append(row)
+    figures.finish(["figure", "budget", "result", "bytes", "used", "verdict"], rows, summary)
+
+
+def _shipped(
+    given: argparse.Namespace, verb: str, source: str, budget: float, *words: str
+) -> Shipped:
+    """Ends the script where nothing was shipped."""
+    threads = ["--threads", str(given.threads)] if given.threads else []
+    with tempfile.TemporaryDirectory(prefix="build-quality-") as folder:
+        run = Path(folder) / "run"
+        done = built(verb, source, budget, run, *words, *threads)
+        if not done.shipped:
+            raise SystemExit(f"{verb} {source} failed ({done.code}):\n{done.said}")
+        found = answered(run, f"{source}:test")
+    scores = found.scores
+    assert scores.size_bytes is not None
+    return Shipped(done.seconds, scores.quality, scores.size_bytes, scores.details, found.outcomes)
+
+
+def _mnist(
+    given: argparse.Namespace, figures: Figures, budget: float, seeds: int
+) -> tuple[list[str], dict[str, Any]]:
+    limit, wanted = 50_000, 0.996
+    done = []
+    for seed in range(seeds):
+        words = ("--max-size", str(limit), "--seed", str(seed))
+        one = _shipped(given, "build", "mnist", budget, *words)
+        done.append(one)
+        values = {"seed": seed, "accuracy": one.quality, "size_bytes": one.size_bytes}
+        figures.line("mnist", {**values, "seconds": one.seconds})
+    mean = fmean(one.quality for one in done)
+    met = mean >= wanted and all(one.size_bytes <= limit for one in done)
+    row = [
+        f"mnist, at most {limit:,} bytes",
+        f"{budget:.0f} s",
+        f"{100 * mean:.2f}% (mean of {seeds})",
+        _bytes(done),
+        _seconds(done),
+        verdict(met, f"{100 * wanted:.1f}%"),
+    ]
+    return row, {"accuracy": spread([one.quality for one in done]), "met": met}
+
+
+def _sign_digits(
+    given: argparse.Namespace, figures: Figures, budget: float, folds: int
+) -> tuple[list[str], dict[str, Any]]:
+    """Every picture is a test picture once where all five folds are made."""
+    source, counted = str(data_folder("sign-digits")), Pairs(0, 0, 0, 0)
+    done: dict[str, list[Shipped]] = {"train": [], "build": []}
+    for fold in range(folds):
+        words = ("--group-by", "groups.csv", "--fold", f"{fold}/5", "--seed", str(fold))
+        for verb, kept in done.items():
+            one = _shipped(given, verb, source, budget, *words)
+            kept.append(one)
+            values = {"verb": verb, "fold": fold, "accuracy": one.quality}
+            values |= {"size_bytes": one.size_bytes, "seconds": one.seconds}
+            figures.line("sign-digits", values)
+        found = evidence.pairs(done["train"][-1].outcomes, done["build"][-1].outcomes)
+        counted = Pairs(
+            counted.both + found.both,
+            counted.only_before + found.only_before,
+            counted.only_after + found.only_after,
+            counted.neither + found.neither,
+        )
+    gap = evidence.difference(counted)
+    build, train = (
+        100 * (counted.both + right) / counted.total
+        for right in (counted.only_after, counted.only_before)
+    )
+    text = f"{100 * gap.value:+.2f} points ({100 * gap.low:+.2f} to {100 * gap.high:+.2f})"
+    row = [
+        f"sign-digits, {folds} of 5 folds, beside train",
+        f"{budget:.0f} s",
+        f"{text}: {build:.2f}% and {train:.2f}%",
+        _bytes(done["build"]),
+        _seconds(done["build"]),
+        verdict(gap.low > 0, "interval above 0"),
+    ]
+    counts = {"both": counted.both, "only_train": counted.only_before}
+    counts |= {"only_build": counted.only_after, "neither": counted.neither}
+    return row, {"gap": [gap.value, gap.low, gap.high], "method": gap.method, **counts}
+
+
+def _multi30k(
+    given: argparse.Namespace, figures: Figures, budget: float, seeds: int
+) -> tuple[list[str], dict[str, Any]]:
+    limit, wanted = 6_000_000, 38.5
+    done, bleu = [], []
+    for seed in range(seeds):
+        words = ("--source", "en", "--target", "de", "--max-size", str(limit))
+        one = _shipped(given, "build", "multi30k", budget, *words, "--seed", str(seed))
+        done.append(one)
+        bleu.append(float(one.details[LOWERCASED]))
+        values = {"seed": seed, LOWERCASED: bleu[-1], "bleu": one.quality}
+        figures.line("multi30k", {**values, "size_bytes": one.size_bytes, "seconds": one.seconds})
+    met = fmean(bleu) >= wanted and all(one.size_bytes <= limit for one in done)
+    row = [
+        f"multi30k, at most {limit:,} bytes",
+        f"{budget:.0f} s",
+        f"{fmean(bleu):.2f} BLEU lowercased (mean of {seeds})",
+        _bytes(done),
+        _seconds(done),
+        verdict(met, f"{wanted}"),
+    ]
+    return row, {LOWERCASED: spread(bleu), "met": met}
+
+
+def _bytes(done: list[Shipped]) -> str:
+    return f"{max(one.size_bytes for one in done):,} at most"
+
+
+def _seconds(done: list[Shipped]) -> str:
+    return f"{min(one.seconds for one in done):.0f} to {max(one.seconds for one in done):.0f} s"
+
+
+PARTS: Mapping[str, Part] = {
+    "mnist": Part(300.0, 3, _mnist),
+    "sign-digits": Part(600.0, 5, _sign_digits),
+    "multi30k": Part(1800.0, 2, _multi30k),
+}
+
+
+if __name__ == "__main__":
+    main()
