@@ -1,6 +1,7 @@
 """more_data: whether what `diagnose` tells from half of the data comes true with all of it.
 
     python bench/more_data.py
+    python bench/more_data.py --only mnist --kept lines.txt   # of a call that was stopped
 
 Each repeat draws another half of the training split, trains on growing shares of it, and lets the
 power law say what fits on all of it give; then these are made. Asked for: their mean lies in the
@@ -10,6 +11,7 @@ interval in at least 8 of 10 repeats, and the interval is no wider than half the
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from shoestring.core.protocols import Dataset, silent
 from shoestring.core.run import Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import device, part, probe
+from shoestring.engine.probe import Probe
 
 HELD = 0.8  # of the repeats, at least
 WIDEST = 0.5  # of the error at half of the data
@@ -71,6 +74,12 @@ def main() -> None:
     parser.add_argument("--multi30k-steps", type=int, default=1500, help="of a fit")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--only", metavar="NAME", help="one data set")
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        help="lines that an earlier call printed: what their fits say is told anew, and only the "
+        "repeats that are missing are made",
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
@@ -106,10 +115,14 @@ def _measured(
     case: Case, given: argparse.Namespace, figures: Figures
 ) -> tuple[list[str], dict[str, Any]]:
     told = []
-    recipe, dataset = _prepared(case, given)
-    labels_B = probe.labels_of(recipe.task, dataset.train, dataset.facts)
+    kept = _kept(case, given)
+    prepared = None
     for repeat in range(given.seeds):
-        found = _one(recipe, dataset, labels_B, repeat, given)
+        if repeat in kept:
+            found = _again(case, kept[repeat])
+        else:
+            prepared = prepared or _prepared(case, given)
+            found = _one(*prepared, repeat, given)
         told.append(found)
         values = {**vars(found), "holds": found.holds, "width": found.width}
         figures.line("half", {"data": case.name, "repeat": repeat, **values})
@@ -125,12 +138,32 @@ def _measured(
         truth.text(4),
         spread([one.value for one in told]).text(4),
     ]
-    summary = {"holds": holds, "repeats": len(told), "width": widths.median, "steps": recipe.steps}
+    summary = {"holds": holds, "repeats": len(told), "width": widths.median, "steps": case.steps}
     return row, summary
 
 
-def _prepared(case: Case, given: argparse.Namespace) -> tuple[Recipe, Dataset]:
-    """The recipe with its steps fixed, and the data set: loaded once for all repeats."""
+def _kept(case: Case, given: argparse.Namespace) -> dict[int, dict[str, Any]]:
+    """The repeats of a data set that an earlier call made, by number."""
+    if given.kept is None:
+        return {}
+    lines = [json.loads(x) for x in given.kept.read_text().splitlines() if x.startswith("{")]
+    return {one["repeat"]: one for one in lines if one.get("data") == case.name}
+
+
+def _again(case: Case, kept: dict[str, Any]) -> Told:
+    """What the fits of an earlier call say by the law of now."""
+    task, graded, seen = plugins.task_for(case.source), kept["graded"], kept["seen"]
+    probes = [
+        Probe(count, task.perfect - error, 0.0, graded, case.steps, seen / count, 0.0)
+        for count, error in kept["points"]
+    ]
+    told = more_data.law_of(probes, task.perfect).expected(kept["examples"])
+    names = ("half", "truth", "examples", "points", "graded", "seen")
+    return Told(told.value, told.low, told.high, **{name: kept[name] for name in names})
+
+
+def _prepared(case: Case, given: argparse.Namespace) -> tuple[Recipe, Dataset, Any]:
+    """The recipe with its steps fixed, the data set and its labels: loaded once for all repeats."""
     task = plugins.task_for(case.source)
     said = {n: getattr(given, n) for n in ("device", "threads", "precision")}
     base = Recipe(task.name, case.source)
@@ -140,7 +173,8 @@ def _prepared(case: Case, given: argparse.Namespace) -> tuple[Recipe, Dataset]:
     run = Run(Path(), task.name, recipe, facts=dataset.facts)
     run = run.with_recipe(steps=case.steps)  # which sizes network and batches
     run = train.completed(run, (), dataset, Budget(), None)
-    return probe.fixed(run.recipe, QUICK_STEPS if given.quick else case.steps), dataset
+    recipe = probe.fixed(run.recipe, QUICK_STEPS if given.quick else case.steps)
+    return recipe, dataset, probe.labels_of(recipe.task, dataset.train, dataset.facts)
 
 
 def _one(

@@ -1,4 +1,4 @@
-"""transfer: from how few pictures on weights from elsewhere beat a network that begins from nothing.
+"""transfer: up to how many pictures weights from elsewhere beat a network from nothing.
 
     python bench/transfer.py --folds 2 --threads 1
 

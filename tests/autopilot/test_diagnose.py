@@ -167,7 +167,10 @@ def test_fits_too_short_to_see_more_say_so() -> None:
 
 def test_too_few_errors_say_nothing() -> None:
     none = dict.fromkeys((50, 100, 200, 400), (0.0,))
-    assert "cannot be told" in more_data.judged(probes(none, 40), "images").sentence
+    found = more_data.judged(probes(none, 40), "images")
+    assert "cannot be told" in found.sentence
+    assert (found.exponent, found.doubled, found.gain) == (None, None, None)
+    assert len(found.points) == 4
 
 
 def test_fits_that_learnt_nothing_say_nothing() -> None:

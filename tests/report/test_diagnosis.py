@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shoestring.autopilot.diagnosis import (
@@ -68,6 +70,20 @@ def test_the_page_says_all_that_was_found() -> None:
     ):
         assert words in page, words
     assert "\x1b" not in page
+
+
+def test_what_cannot_be_told_is_neither_listed_nor_drawn() -> None:
+    assert FOUND.more_data is not None
+    untold = replace(
+        FOUND.more_data, exponent=None, doubled=None, gain=None, sentence="cannot be told"
+    )
+    found = replace(FOUND, more_data=untold)
+    page = text.plain(diagnosis.page(found), 100)
+    assert "Cannot be told" in page
+    assert "90.00%" in page
+    assert "would give" not in page
+    drawn = svg(diagnosis.plot(found))
+    assert "measured" in drawn and "told" not in drawn and "1,800" not in drawn
 
 
 def test_details_list_every_suspect() -> None:

@@ -42,6 +42,7 @@ def test_gains_have_a_sign_and_a_unit() -> None:
         "+0.31 points [-0.12, +0.50]"
     )
     assert words.gain(Interval(-1.5, -2.0, -1.0), "BLEU") == "-1.50 [-2.00, -1.00]"
+    assert words.gain(Interval(-1e-9, -0.004, 0.0), "BLEU") == "+0.00 [+0.00, +0.00]"
 
 
 def test_milliseconds() -> None:

@@ -70,3 +70,13 @@ def test_a_fit_ends_with_a_cool_down_and_the_best_weights(tmp_path: Path) -> Non
     assert run.curve[-1]["step"] == 40
     said = remarks.stopped_early(run.recipe.plan, Cost(wall_seconds=20.0, steps=40))
     assert said == "stopped after 40 of 100 steps, 10 of them a cool-down: about 30.0 s were saved"
+
+
+def test_a_fit_that_is_nearly_over_goes_on_to_its_end(tmp_path: Path) -> None:
+    source = tiny.write_npz(tmp_path / "bars.npz")
+    hooks = ("early_stop:patience=1,minimum_gain=1.0,after=0.9",)
+    settings: dict[str, Any] = {"steps": 100, "evaluate_every": 45, "hooks": hooks}
+    run, _ = tiny.fitted(*tiny.prepared(tmp_path / "run", source, **settings))
+    assert [change.reason for change in run.recipe.plan] == ["as asked"]
+    assert run.curve[-1]["step"] == 100
+    assert remarks.stopped_early(run.recipe.plan, Cost(wall_seconds=20.0, steps=100)) == ""

@@ -196,6 +196,17 @@ def test_a_start_of_another_task_or_another_network_is_refused(parent: Run, tmp_
         Transfer(str(parent.path)).apply(Run(tmp_path, other, Recipe(other, "x")), Budget())
 
 
+def test_a_start_that_learned_from_what_is_judged_is_refused(parent: Run, tmp_path: Path) -> None:
+    source, words = parent.recipe.source, f"transfer:start={parent.path}"
+    shoestring.train(source, out=tmp_path / "a", steps=1, techniques=[words], **FAST)
+    other = {"options": {"split_seed": 1}, "steps": 1, **FAST}
+    with pytest.raises(UserError, match=r"was trained on \d+ of the \d+ validation examples"):
+        shoestring.train(source, out=tmp_path / "b", techniques=[words], **other)
+    # Fewer examples of the same split are no leak.
+    fewer = {"options": {"per_class": 5}, "steps": 1, **FAST}
+    shoestring.train(source, out=tmp_path / "c", techniques=[words], **fewer)
+
+
 def test_a_start_that_changed_since_is_refused(parent: Run, tmp_path: Path) -> None:
     run = Run(tmp_path, parent.task, Recipe(parent.task, "x"))
     with pytest.raises(UserError, match="is not what it was when this recipe was recorded"):

@@ -76,14 +76,15 @@ class SharePoint:
 
 @dataclass(frozen=True)
 class MoreData:
-    """What growing shares of the training split say of more of it."""
+    """What growing shares of the training split say of more of it; the figures are None where they
+    cannot say, and the sentence has the reason."""
 
     points: tuple[SharePoint, ...]
     steps: int  # of each fit: the same for all shares
     graded: int  # validation examples
-    exponent: float  # of the part of the error that falls
-    doubled: Interval  # the mean quality of fits on twice the examples
-    gain: Interval  # in quality, expected, by twice the examples
+    exponent: float | None  # of the part of the error that falls
+    doubled: Interval | None  # the mean quality of fits on twice the examples
+    gain: Interval | None  # in quality, expected, by twice the examples
     sentence: str
 
 

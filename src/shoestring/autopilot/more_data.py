@@ -86,8 +86,12 @@ def grown(
 def judged(probes: Sequence[Probe], task_name: str) -> MoreData:
     """The power law of the fits, and what it says of twice the examples."""
     task = plugins.task(task_name)
-    law = law_of(probes, task.perfect)
     points = tuple(_points(probes))
+    steps, graded = probes[-1].steps, probes[-1].graded
+    untold = _untold(points, task.perfect, graded)
+    if untold:
+        return MoreData(points, steps, graded, None, None, None, untold)
+    law = law_of(probes, task.perfect)
     now = float(np.mean(points[-1].qualities))
     error = law.expected(2 * law.most)
     doubled = Interval(
@@ -108,12 +112,12 @@ def judged(probes: Sequence[Probe], task_name: str) -> MoreData:
     )
     return MoreData(
         points=points,
-        steps=probes[-1].steps,
-        graded=probes[-1].graded,
+        steps=steps,
+        graded=graded,
         exponent=law.exponent,
         doubled=doubled,
         gain=gain,
-        sentence=_sentence(points, ratio, doubled, task.perfect, probes[-1].graded),
+        sentence=_sentence(points, ratio, doubled, task.perfect),
     )
 
 
@@ -140,22 +144,29 @@ def _points(probes: Sequence[Probe]) -> Iterable[SharePoint]:
         )
 
 
-def _sentence(
-    points: Sequence[SharePoint], ratio: Interval, doubled: Interval, perfect: float, graded: int
-) -> str:
-    """In one sentence, in shares of the error, which every metric has."""
+def _untold(points: Sequence[SharePoint], perfect: float, graded: int) -> str:
+    """Why nothing can be said of more data; "" where something can."""
     last = points[-1]
-    wrong = graded * (1 - float(np.mean(last.qualities)) / perfect)
+    quality = float(np.mean(last.qualities))
+    wrong = graded * (1 - quality / perfect)
     if wrong < FEWEST_ERRORS:
         return (
             f"what more data would buy cannot be told: of {graded:,} validation examples about "
             f"{wrong:.1f} are wrong with all {last.examples:,} training examples"
         )
-    if float(np.mean(last.qualities)) < LEARNT * perfect:
+    if quality < LEARNT * perfect:
         return (
             f"what more data would buy cannot be told: with all {last.examples:,} training "
             f"examples the fits learnt next to nothing; give them more time"
         )
+    return ""
+
+
+def _sentence(
+    points: Sequence[SharePoint], ratio: Interval, doubled: Interval, perfect: float
+) -> str:
+    """In one sentence, in shares of the error, which every metric has."""
+    last = points[-1]
     gone, least, most = 1 - ratio.value, 1 - ratio.high, 1 - ratio.low
     error, low, high = (100 * (1 - q / perfect) for q in (doubled.value, doubled.high, doubled.low))
     worth = "more data probably pays"

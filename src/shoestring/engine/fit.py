@@ -95,8 +95,9 @@ def fit(
                 continue
             listener.evaluation(_look(line, total, loop.task.metric))
             stop = placement.agree(any(h.should_stop(p.curve, loop.tensors) for h in loop.hooks))
-            if stop and not any(change.reason == "should_stop" for change in pace.plan):
-                last = min(total, p.step + max(1, round(COOL_DOWN * pace.plan[0].total_steps)))
+            last = p.step + max(1, round(COOL_DOWN * pace.plan[0].total_steps))
+            stopped = any(change.reason == "should_stop" for change in pace.plan)
+            if stop and last < total and not stopped:  # or the fit ends as soon by itself
                 run = pace.change(run, PlanChange(p.step, last, "should_stop"))
             safe = loop.snapshot()
             notes.looked(line, safe)

@@ -55,28 +55,23 @@ def plot(found: Diagnosis) -> Plot:
     scale, unit = (100.0, "%") if is_share(found.metric) else (1.0, "")
     places = [log2(point.examples) for point in more.points]
     means = [scale * _mean(point.qualities) for point in more.points]
-    seen = Line(
-        "measured",
-        places,
-        means,
-        [(scale * min(p.qualities), scale * max(p.qualities)) for p in more.points],
-    )
+    bands = [(scale * min(p.qualities), scale * max(p.qualities)) for p in more.points]
+    lines = [Line("measured", places, means, bands)]
+    labels = [(x, count(p.examples)) for x, p in zip(places, more.points, strict=True)]
     doubled = more.doubled
-    edge = (scale * doubled.low, scale * doubled.high)
-    told = Line(
-        f"told, {doubled.confidence:.0%}",
-        [places[-1], places[-1] + 1],
-        [means[-1], scale * doubled.value],
-        [(means[-1], means[-1]), edge],
-        dashed=True,
-    )
-    last = more.points[-1].examples
-    labels = [
-        *((x, count(p.examples)) for x, p in zip(places, more.points, strict=True)),
-        (places[-1] + 1, count(2 * last)),
-    ]
+    if doubled is not None:
+        edge = (scale * doubled.low, scale * doubled.high)
+        told = Line(
+            f"told, {doubled.confidence:.0%}",
+            [places[-1], places[-1] + 1],
+            [means[-1], scale * doubled.value],
+            [(means[-1], means[-1]), edge],
+            dashed=True,
+        )
+        lines.append(told)
+        labels.append((places[-1] + 1, count(2 * more.points[-1].examples)))
     title = f"What more data would buy: {found.path}"
-    return Plot(title, "training examples", found.metric, [seen, told], labels, unit)
+    return Plot(title, "training examples", found.metric, lines, labels, unit)
 
 
 def _header(found: Diagnosis) -> Group:
@@ -138,10 +133,10 @@ def _shares(more: MoreData, found: Diagnosis) -> Padding:
     for point in more.points:
         shown = ", ".join(quality(q, found.metric) for q in point.qualities)
         table.add_row(count(point.examples), shown, f"{point.loss:.4f}", f"{point.epochs:.1f}")
-    doubled = more.doubled
-    low, high = quality(doubled.low, found.metric), quality(doubled.high, found.metric)
-    told = f"{quality(doubled.value, found.metric)} ({low} to {high})"
-    table.add_row(f"{2 * more.points[-1].examples:,} would give", told, "", "")
+    if more.doubled is not None:
+        ends = (quality(end, found.metric) for end in (more.doubled.low, more.doubled.high))
+        told = f"{quality(more.doubled.value, found.metric)} ({' to '.join(ends)})"
+        table.add_row(f"{2 * more.points[-1].examples:,} would give", told, "", "")
     way = f"{more.steps:,} steps a fit, each judged by the same {more.graded:,} validation examples"
     return Padding(Group(table, Text(way, style="dim")), (1, 0, 0, 0))
 

@@ -14,7 +14,15 @@ from rich.text import Text
 from shoestring.autopilot.design import TITLES
 from shoestring.data.names import counted
 from shoestring.report.tables import section
-from shoestring.report.words import all_visible, count, duration, gain, is_share, quality
+from shoestring.report.words import (
+    all_visible,
+    count,
+    duration,
+    gain,
+    is_share,
+    quality,
+    signed,
+)
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
@@ -77,7 +85,7 @@ def _lines(lines: Sequence[Line], metric: str) -> Table:
             _spaced(line.technique),
             "not measured" if line.gain is None else gain(line.gain, metric, unit=False),
             "" if line.shifted is None else _give_or_take(line.shifted, metric),
-            f"{line.more_seconds:+.1f}",
+            signed(line.more_seconds, 1),
             Text(said, style=_STYLES.get(line.verdict, "")),
         )
     return table
@@ -99,7 +107,7 @@ def _spaced(words: str) -> str:
 def _give_or_take(bounds: Interval, metric: str) -> str:
     """`+0.31 ± 0.19` of an interval with its value in the middle, as all by t are."""
     scale = 100 if is_share(metric) else 1
-    return f"{scale * bounds.value:+.2f} ±{scale * (bounds.high - bounds.low) / 2:.2f}"
+    return f"{signed(scale * bounds.value)} ±{scale * (bounds.high - bounds.low) / 2:.2f}"
 
 
 def _footnotes(lines: Sequence[Line], found: Ablation) -> list[RenderableType]:

@@ -41,8 +41,13 @@ def _last(metric: str) -> str:
 def gain(interval: Interval, metric: str, unit: bool = True) -> str:
     """`+0.31 [+0.12, +0.50]`; for shares in percentage points, which `unit` says."""
     scale, points = (100, " points" * unit) if is_share(metric) else (1, "")
-    low, high = scale * interval.low, scale * interval.high
-    return f"{scale * interval.value:+.2f}{points} [{low:+.2f}, {high:+.2f}]"
+    low, high = signed(scale * interval.low), signed(scale * interval.high)
+    return f"{signed(scale * interval.value)}{points} [{low}, {high}]"
+
+
+def signed(number: float, digits: int = 2) -> str:
+    """With its sign; what rounds to nothing is +0, for a -0 reads as a loss."""
+    return f"{round(number, digits) + 0.0:+.{digits}f}"
 
 
 def count(number: float) -> str:

@@ -19,7 +19,7 @@ from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.techniques import Hook
 from shoestring.data.names import counted
-from shoestring.engine import store
+from shoestring.engine import store, unseen
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,7 @@ class Transfer(Hook):
             _same_task(self.start, parent.task, run.task)
             if (parent.architecture or {}).get("kind") == voting.KIND:
                 raise UserError(f"{self.start} is an ensemble; start from one of its members")
+            unseen.by_start(self.start, parent, run)
             offered, kind = parent.recipe.network, ""
             recorded = _RUN + _digest(folder / store.WEIGHTS)
         elif folder.is_dir():

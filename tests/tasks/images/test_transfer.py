@@ -170,6 +170,18 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     sys.modules.pop(pretrained.PACKAGE, None)
 
 
+def test_its_statistics_become_those_of_the_data_within_a_short_fit() -> None:
+    network, model = lite(facts(), side=32)
+    stem = network.parts(model)[0][1]
+    x_BCHW = 3 * torch.randn(4, 3, 21, 18, generator=torch.Generator().manual_seed(0)) + 1
+    with torch.no_grad():
+        stem.train()
+        for _ in range(60):
+            learnt = stem(x_BCHW)
+        kept = stem.eval()(x_BCHW)
+    assert float((kept - learnt).abs().max()) < 0.05 * float(learnt.abs().max())
+
+
 def test_a_fit_begins_with_the_weights_of_the_package(
     package: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
