@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from shoestring import plugins
 from shoestring.autopilot.build_record import Record
+from shoestring.autopilot.build_steps import LONGER_POWER
 from shoestring.autopilot.knowledge import Result
-from shoestring.autopilot.planning import LONGER_POWER
 from shoestring.core.limits import Limits, median
 from shoestring.core.run import Run
 

@@ -31,7 +31,7 @@ from shoestring.engine.apply import noted
 
 NOISE = 1.0  # standard errors of a quality: what lies within is told apart by its loss
 TEST_LEAST = 0.6  # of the seconds that it is expected to take
-LAST_SECONDS = 0.7  # for what follows it
+LAST_PART = 0.7  # of the seconds kept for the end, for what follows it
 TEST, SHIPPED = "test opened", "ship"
 
 
@@ -129,6 +129,7 @@ def shipped(
     clock: Budget,
     listener: Listener,
     test_seconds: float,
+    end_seconds: float,
 ) -> Run:
     """The finished run in the build's folder: the best one's files, the receipt of all steps, the
     decisions; its test split opened once, where there is one and time for it."""
@@ -145,7 +146,7 @@ def shipped(
         decisions=(*record.decisions, line),
         findings=dataset.findings,
     )
-    run = _tested(run, record, clock, listener, test_seconds)
+    run = _tested(run, record, clock, listener, test_seconds, end_seconds)
     run = _recorded(run, record)
     used = clock.elapsed()
     rest = used - sum(one.cost.wall_seconds for one in run.receipts)
@@ -303,14 +304,19 @@ def _told(scores: Scores | None) -> str:
 
 
 def _tested(
-    run: Run, record: Record, clock: Budget, listener: Listener, test_seconds: float
+    run: Run,
+    record: Record,
+    clock: Budget,
+    listener: Listener,
+    test_seconds: float,
+    end_seconds: float,
 ) -> Run:
     from shoestring.engine import seal
 
     openings = store.read_lines(run.path / store.OPENINGS)
     if not test_seconds or any("begun" not in one for one in openings):
         return run
-    left = clock.remaining()
+    left = clock.remaining() - LAST_PART * end_seconds
     if left < TEST_LEAST * test_seconds:
         why = (
             f"{max(0.0, left):.1f} s were left, and it takes about {test_seconds:.1f}; open it "
@@ -319,7 +325,7 @@ def _tested(
         listener.say(f"the test split stays closed: {why}")
         return noted(run, "test split", reason=f"not opened: {why}")
     try:
-        return seal.opened(run, clock, listener, max(1.0, left - LAST_SECONDS))
+        return seal.opened(run, clock, listener, max(1.0, left))
     except UserError as error:
         listener.say(f"the test split was not graded: {error}")
         return noted(run, "test split", reason=f"opened, but not graded: {error}")
