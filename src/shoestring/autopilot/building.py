@@ -10,7 +10,7 @@ from shoestring import plugins
 from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
 from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
-from shoestring.autopilot.knowledge import FIRST, MAIN, PROBE, Known, Result
+from shoestring.autopilot.knowledge import FIRST, MAIN, NO_TIME, PROBE, Known, Result
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan, Decision, Step
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
 END_SHARE = 0.4  # and so much of what the start took: both are slow beside other work
 MOST_START = 15.0  # seconds of a start that are taken to say how slow the end will be
+SHORTEST = 0.5  # of a technique's seconds, with which it is begun all the same
 TIMES = 2.0  # what a step may take at most, in what it was planned with
 TEST_START_SECONDS = 2.0  # of the process that grades
 SPARE_PART = 0.5  # of what is kept for the test split, that a step may use up
@@ -63,6 +64,7 @@ class Work:
                 "put them back, or start a new build"
             )
         self._tested = _test_examples(self.dataset)
+        self._refuse_no_time()
         fresh = replace(recipe, fingerprint=self.dataset.fingerprint)
         self.record = replace(self.record, recipe=fresh)
         if self.record.chosen is not None:
@@ -127,7 +129,7 @@ class Work:
         step, left = steps[0], self._steps_seconds()
         least = self._known().after_seconds + LEAST_FIT_SECONDS
         if step.kind == "technique":
-            least = 0.6 * step.seconds
+            least = SHORTEST * step.seconds
         if left < least and any(r.ships or not r.failure for r in self.record.results):
             self._decide(
                 Decision(step.name, "left out", f"{left:.1f} s are left for it, and it needs about "
@@ -253,6 +255,17 @@ class Work:
         ratio = self._tested / max(1, len(self.dataset.validation))
         return TEST_START_SECONDS + SPARE * each * ratio
 
+    def _refuse_no_time(self) -> None:
+        """UserError where reading the data has left nothing to train in."""
+        left = self._steps_seconds()
+        if self.record.chosen is None and left < LEAST_FIT_SECONDS:
+            used, asked = self.clock.elapsed(), self.record.budget_seconds
+            raise UserError(
+                f"{asked:g} s are too few: the start and reading the data took {used:.1f} s, and "
+                f"the end takes about {self._reserve():.1f} s; give --budget "
+                f"{int(2 * (used + self._reserve())) + 10}s or more"
+            )
+
     def _refuse_too_small(self, found: Chosen) -> None:
         """UserError where the budget does not hold a single pass over the data."""
         left = self._steps_seconds() - found.gauge.after_seconds
@@ -277,7 +290,7 @@ def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
 
 
 def _left_out(step: Step) -> Result:
-    return Result(step, 0.0, failure="there was no time left for it")
+    return Result(step, 0.0, failure=NO_TIME)
 
 
 def _test_examples(dataset: Dataset) -> int:
