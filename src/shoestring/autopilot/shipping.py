@@ -14,7 +14,7 @@ import numpy as np
 from shoestring import plugins
 from shoestring.autopilot import finish
 from shoestring.autopilot.build_record import Record
-from shoestring.autopilot.knowledge import FIRST, MAIN, Result
+from shoestring.autopilot.knowledge import FIRST, Result
 from shoestring.bundle import bundle as bundles
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget, Cost
@@ -65,11 +65,16 @@ def best(results: Sequence[Result], limits: Limits) -> tuple[Result, str]:
     if not others:
         return found, f"the best on the examples that decide{of_those}"
     names = " and ".join(one.name for one in others)
-    how = "the longest fit" if FIRST in {one.name for one in others} else "the lower loss"
+    how = "the longer fit" if any(map(_is_short, others)) else "the lower loss"
     return found, (
         f"not told apart from the {names} on {found.deciding} examples that decide{of_those}; "
         f"{how} goes first"
     )
+
+
+def _is_short(result: Result) -> bool:
+    """Whether it is what to fall back on, or made of it."""
+    return FIRST in (result.name, *result.step.on)
 
 
 def _apart(one: Result, other: Result) -> bool:
@@ -82,7 +87,7 @@ def _better(one: Result, other: Result) -> bool:
     does not stay for noise."""
     a, b = one.quality or 0.0, other.quality or 0.0
     if not _apart(one, other):
-        if other.name == FIRST and one.step.kind == "fit" and one.name == MAIN:
+        if _is_short(other) and not _is_short(one):
             return True
         if one.loss is not None and other.loss is not None:
             return one.loss < other.loss
