@@ -10,6 +10,7 @@ from shoestring import plugins
 from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
 from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
+from shoestring.autopilot.choosing import best
 from shoestring.autopilot.knowledge import FIRST, MAIN, NO_TIME, PROBE, Known, Result
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
@@ -176,9 +177,9 @@ class Work:
     def _best_with(self, found: Result, run: Run) -> Path:
         """The folder of the run to fall back on, once this one is there too."""
         results = (*self.record.results, found)
-        best, _ = shipping.best(results, self.record.limits)
-        number = results.index(best) + 1
-        return run.path if best is found else shipping.folder(self.home, number, best.step)
+        held, _ = best(results, self.record.limits)
+        number = results.index(held) + 1
+        return run.path if held is found else shipping.folder(self.home, number, held.step)
 
     # --- notes ---
 

@@ -1,4 +1,4 @@
-"""shipping: which of several results ships."""
+"""choosing: which of several results ships."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from shoestring.autopilot.choosing import best, noise
 from shoestring.autopilot.knowledge import FIRST, MAIN, QUANTIZE, Result, quantized_name
-from shoestring.autopilot.shipping import best, noise
 from shoestring.core.decisions import Step
 from shoestring.core.errors import RunError
 from shoestring.core.limits import Limits
