@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from shoestring.autopilot.knowledge import (
+    DISTILLED,
     FIRST,
     JOIN,
     MAIN,
     PROBE,
     PRUNE,
     QUANTIZE,
+    TEACHER,
     Known,
     Result,
     quantized_name,
@@ -138,6 +140,24 @@ def test_what_is_too_slow_is_pruned() -> None:
     (step,) = planned(replace(known, seconds=60.0))
     assert step.name == PRUNE
     assert step.words == "prune:ratio=0.55,of=macs"
+
+
+def test_a_small_network_with_time_to_spare_gets_a_teacher() -> None:
+    known = replace(
+        KNOWN, limits=Limits(size_bytes=40_000), larger={"kind": "k", "width": 9}, epoch_seconds=1.0
+    )
+    assert names(known)[2:] == [MAIN, TEACHER, DISTILLED, QUANTIZE]
+    assert sum(step.seconds for step in planned(known)) <= known.seconds
+    assert TEACHER not in names(replace(known, epoch_seconds=20.0))  # no time to spare
+    assert TEACHER not in names(replace(known, without=frozenset({"distill"})))
+    known = done(done(known, ships=False), size_bytes=30_000)
+    known = done(known, ships=False, epochs=100.0)
+    assert names(known) == [TEACHER, DISTILLED, QUANTIZE]
+    known = done(known, ships=False, size_bytes=300_000)
+    (student, _) = planned(known)
+    assert student.words == "distill:student=k" and student.on == (TEACHER,)
+    better, worse = done(known, ships=False, quality=0.95), done(known, ships=False, quality=0.85)
+    assert planned(better)[0].on == (DISTILLED,) and planned(worse)[0].on == (MAIN,)
 
 
 def test_a_failed_main_fit_is_not_joined() -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shoestring.autopilot.knowledge import Result
@@ -33,6 +33,8 @@ class Chosen:
     enough_epochs: float
     weight: Weight
     gauge: Gauge
+    larger: Plain = field(default_factory=dict)  # the usual one, where limits forbid it
+    larger_words: str = ""
 
 
 @dataclass(frozen=True)

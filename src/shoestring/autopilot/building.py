@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from shoestring import plugins
 from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
-from shoestring.autopilot.knowledge import FIRST, MAIN, PROBE, Known, Result
+from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
+from shoestring.autopilot.choosing import best
+from shoestring.autopilot.knowledge import FIRST, MAIN, NO_TIME, PROBE, Known, Result
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan, Decision, Step
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
 END_SHARE = 0.4  # and so much of what the start took: both are slow beside other work
+MOST_START = 15.0  # seconds of a start that are taken to say how slow the end will be
+SHORTEST = 0.5  # of a technique's seconds, with which it is begun all the same
 TIMES = 2.0  # what a step may take at most, in what it was planned with
 TEST_START_SECONDS = 2.0  # of the process that grades
+SPARE_PART = 0.5  # of what is kept for the test split, that a step may use up
 SPARE = 1.5  # on what the test split is expected to take
 
 
@@ -41,7 +46,7 @@ class Work:
     _start_seconds: float = field(default=0.0, init=False)  # until there was a clock to ask
 
     def __post_init__(self) -> None:
-        self._start_seconds = min(10.0, self.clock.elapsed())
+        self._start_seconds = min(MOST_START, self.clock.elapsed())
 
     # --- before the first step ---
 
@@ -60,6 +65,7 @@ class Work:
                 "put them back, or start a new build"
             )
         self._tested = _test_examples(self.dataset)
+        self._refuse_no_time()
         fresh = replace(recipe, fingerprint=self.dataset.fingerprint)
         self.record = replace(self.record, recipe=fresh)
         if self.record.chosen is not None:
@@ -104,7 +110,13 @@ class Work:
                 )
         self._stopped_early()
         return shipping.shipped(
-            self.home, self.record, self.dataset, self.clock, self.listener, self._test_seconds()
+            self.home,
+            self.record,
+            self.dataset,
+            self.clock,
+            self.listener,
+            self._test_seconds(),
+            self._end_seconds(),
         )
 
     def _next(self) -> Step | None:
@@ -116,9 +128,9 @@ class Work:
         if not steps:
             return None
         step, left = steps[0], self._steps_seconds()
-        least = self._known().after_seconds + planning.LEAST_FIT_SECONDS
+        least = self._known().after_seconds + LEAST_FIT_SECONDS
         if step.kind == "technique":
-            least = 0.6 * step.seconds
+            least = SHORTEST * step.seconds
         if left < least and any(r.ships or not r.failure for r in self.record.results):
             self._decide(
                 Decision(step.name, "left out", f"{left:.1f} s are left for it, and it needs about "
@@ -158,16 +170,16 @@ class Work:
         """Seconds after which a step is given up; None where there is nothing to fall back on."""
         if not any(r.bundled and not r.failure for r in self.record.results):
             return None
-        left = self._steps_seconds() + END_SECONDS / 2
+        left = self._steps_seconds() + SPARE_PART * self._test_seconds()
         last = step.name == MAIN or step.kind == "technique"
         return max(1.0, left if last else min(left, TIMES * step.seconds))
 
     def _best_with(self, found: Result, run: Run) -> Path:
         """The folder of the run to fall back on, once this one is there too."""
         results = (*self.record.results, found)
-        best, _ = shipping.best(results, self.record.limits)
-        number = results.index(best) + 1
-        return run.path if best is found else shipping.folder(self.home, number, best.step)
+        held, _ = best(results, self.record.limits)
+        number = results.index(held) + 1
+        return run.path if held is found else shipping.folder(self.home, number, held.step)
 
     # --- notes ---
 
@@ -209,6 +221,8 @@ class Work:
             epoch_seconds=_epoch_seconds(found, record.results),
             after_seconds=after,
             enough_epochs=found.enough_epochs,
+            larger=found.larger,
+            larger_words=found.larger_words,
             perfect=plugins.task(record.recipe.task).perfect,
             seed=record.recipe.seed,
             probe=None
@@ -227,7 +241,10 @@ class Work:
         return self.clock.remaining() - self._reserve()
 
     def _reserve(self) -> float:
-        return END_SECONDS + END_SHARE * self._start_seconds + self._test_seconds()
+        return self._end_seconds() + self._test_seconds()
+
+    def _end_seconds(self) -> float:
+        return END_SECONDS + END_SHARE * self._start_seconds
 
     def _test_seconds(self) -> float:
         """What opening the test split is expected to take, from a pass over validation."""
@@ -239,12 +256,23 @@ class Work:
         ratio = self._tested / max(1, len(self.dataset.validation))
         return TEST_START_SECONDS + SPARE * each * ratio
 
+    def _refuse_no_time(self) -> None:
+        """UserError where reading the data has left nothing to train in."""
+        left = self._steps_seconds()
+        if self.record.chosen is None and left < LEAST_FIT_SECONDS:
+            used, asked = self.clock.elapsed(), self.record.budget_seconds
+            raise UserError(
+                f"{asked:g} s are too few: the start and reading the data took {used:.1f} s, and "
+                f"the end takes about {self._reserve():.1f} s; give --budget "
+                f"{int(2 * (used + self._reserve())) + 10}s or more"
+            )
+
     def _refuse_too_small(self, found: Chosen) -> None:
         """UserError where the budget does not hold a single pass over the data."""
         left = self._steps_seconds() - found.gauge.after_seconds
-        if left < min(found.gauge.epoch_seconds, planning.LEAST_FIT_SECONDS):
+        if left < min(found.gauge.epoch_seconds, LEAST_FIT_SECONDS):
             needed = self.clock.elapsed() + self._reserve() + found.gauge.after_seconds
-            needed += max(found.gauge.epoch_seconds, planning.LEAST_FIT_SECONDS)
+            needed += max(found.gauge.epoch_seconds, LEAST_FIT_SECONDS)
             raise UserError(
                 f"{self.record.budget_seconds:.0f} s are too few: one pass over the training split "
                 f"takes about {found.gauge.epoch_seconds:.1f} s here, and start, export and "
@@ -263,7 +291,7 @@ def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
 
 
 def _left_out(step: Step) -> Result:
-    return Result(step, 0.0, failure="there was no time left for it")
+    return Result(step, 0.0, failure=NO_TIME)
 
 
 def _test_examples(dataset: Dataset) -> int:

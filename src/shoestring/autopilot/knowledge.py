@@ -11,7 +11,12 @@ from shoestring.core.sizing import Probe
 
 FOLDS = "cross-validation"
 FIRST, PROBE, MAIN, JOIN = "first fit", "probe", "main fit", "ensemble"
+TEACHER, DISTILLED = "teacher", "distill"
 QUANTIZE, PRUNE = "quantize", "prune"
+# Deciding examples, all right: so many say that there is nothing left to gain (at most 1% is
+# wrong, by the rule of three), and so many that it will not take long.
+SURE, EASY = 300, 50
+NO_TIME = "there was no time left for it"
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,21 @@ class Known:
     probe: Probe | None = None
     finishers: tuple[str, ...] = ()  # techniques on finished runs that a person asked for
     done: tuple[Result, ...] = ()
+    larger: Plain = field(default_factory=dict)  # the usual network, where limits forbid it
+    larger_words: str = ""
     folds: int = 0  # that tiny data can be dealt into; 0: not tiny, or they cannot
     without: frozenset[str] = field(default_factory=frozenset)  # names that were asked to stay out
 
     def result(self, name: str) -> Result | None:
         return next((one for one in self.done if one.name == name), None)
+
+    @property
+    def easy(self) -> bool:
+        """Whether the first fit made no fault on examples that are enough to tell."""
+        first = self.result(FIRST)
+        if first is None or first.quality is None:
+            return False
+        return first.deciding >= EASY and first.quality >= self.perfect
 
     @property
     def fits(self) -> tuple[Result, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from shoestring import plugins
 from shoestring.autopilot.build_record import Record
-from shoestring.autopilot.knowledge import Result
-from shoestring.autopilot.planning import LONGER_POWER
+from shoestring.autopilot.build_steps import LONGER_POWER
+from shoestring.autopilot.knowledge import NO_TIME, Result
 from shoestring.core.limits import Limits, median
 from shoestring.core.run import Run
 
@@ -34,6 +34,9 @@ def _takes(run: Run, record: Record) -> Iterator[str]:
     limits, scores = record.limits, run.scores
     assert scores is not None
     factors = limits.missed(scores)
+    late = [one.name for one in record.results if one.failure == NO_TIME]
+    if late:
+        yield f"a longer budget leaves time for {' and '.join(late)}"
     if "size_bytes" in factors:
         yield f"for these bytes give --max-size {(scores.size_bytes or 0) // 1000 + 1}KB"
     if "latency_ms" in factors:

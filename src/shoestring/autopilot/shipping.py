@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,13 @@ import numpy as np
 from shoestring import plugins
 from shoestring.autopilot import finish
 from shoestring.autopilot.build_record import Record
-from shoestring.autopilot.knowledge import FIRST, MAIN, Result
+from shoestring.autopilot.choosing import best
+from shoestring.autopilot.knowledge import Result
 from shoestring.bundle import bundle as bundles
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.decisions import Decision, Step
 from shoestring.core.errors import RunError, UserError
-from shoestring.core.limits import Limits
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
@@ -29,80 +28,14 @@ from shoestring.core.run import Run
 from shoestring.engine import derive, evidence, part, store
 from shoestring.engine.apply import noted
 
-NOISE = 1.0  # standard errors of a quality: what lies within is told apart by its loss
 TEST_LEAST = 0.6  # of the seconds that it is expected to take
-LAST_SECONDS = 0.7  # for what follows it
+LAST_PART = 0.7  # of the seconds kept for the end, for what follows it
 TEST, SHIPPED = "test opened", "ship"
 
 
 def folder(home: Path, number: int, step: Step) -> Path:
     """Of the run of a step."""
     return home / finish.STEPS / f"{number}-{step.name.replace(' ', '-')}"
-
-
-# --- which ---------------------------------------------------------------------------------------
-
-
-def best(results: Sequence[Result], limits: Limits) -> tuple[Result, str]:
-    """The result that ships, and why: of those within the limits of size and latency the best on
-    the examples that decide; where none is, the one that misses them least."""
-    done = [r for r in results if not r.failure and r.quality is not None and r.bundled]
-    if not done:
-        reasons = "; ".join(f"{one.name}: {one.failure}" for one in results)
-        raise RunError(f"no step came to a bundle: {reasons or 'none was begun'}")
-    within = [one for one in done if one.ships]
-    if not within:
-        found = min(done, key=lambda one: _excess(one, limits))
-        return found, "none keeps to the limits; this one is the nearest"
-    found = within[0]
-    for one in within[1:]:
-        if _better(one, found):
-            found = one
-    of_those = ", of those within the limits" if limits else ""
-    if len(within) == 1:
-        return found, "the only one within the limits" if limits else "the only one"
-    others = [one for one in within if one is not found and not _apart(one, found)]
-    if not others:
-        return found, f"the best on the examples that decide{of_those}"
-    names = " and ".join(one.name for one in others)
-    how = "the longest fit" if FIRST in {one.name for one in others} else "the lower loss"
-    return found, (
-        f"not told apart from the {names} on {found.deciding} examples that decide{of_those}; "
-        f"{how} goes first"
-    )
-
-
-def _apart(one: Result, other: Result) -> bool:
-    return abs((one.quality or 0.0) - (other.quality or 0.0)) > noise(other)
-
-
-def _better(one: Result, other: Result) -> bool:
-    """Whether the later of two ships instead: by quality; what lies within the noise of few
-    examples is told apart by its loss, where there is one. The first fit, which is the shortest,
-    does not stay for noise."""
-    a, b = one.quality or 0.0, other.quality or 0.0
-    if not _apart(one, other):
-        if other.name == FIRST and one.step.kind == "fit" and one.name == MAIN:
-            return True
-        if one.loss is not None and other.loss is not None:
-            return one.loss < other.loss
-    return a > b
-
-
-def noise(result: Result) -> float:
-    """What a quality may be off by chance, where it is a share of right answers; Agresti & Coull
-    1998 for shares near to 0 and 1."""
-    quality, count = result.quality or 0.0, result.deciding
-    if quality > 1.0:
-        return 0.0
-    share = (quality * count + 2) / (count + 4)
-    return NOISE * sqrt(share * (1 - share) / (count + 4))
-
-
-def _excess(one: Result, limits: Limits) -> float:
-    size = one.size_bytes / limits.size_bytes if limits.size_bytes else 0.0
-    late = (one.latency_ms or 0.0) / limits.latency_ms if limits.latency_ms else 0.0
-    return max(1.0, size) * max(1.0, late)
 
 
 # --- into the folder -----------------------------------------------------------------------------
@@ -129,6 +62,7 @@ def shipped(
     clock: Budget,
     listener: Listener,
     test_seconds: float,
+    end_seconds: float,
 ) -> Run:
     """The finished run in the build's folder: the best one's files, the receipt of all steps, the
     decisions; its test split opened once, where there is one and time for it."""
@@ -145,7 +79,7 @@ def shipped(
         decisions=(*record.decisions, line),
         findings=dataset.findings,
     )
-    run = _tested(run, record, clock, listener, test_seconds)
+    run = _tested(run, record, clock, listener, test_seconds, end_seconds)
     run = _recorded(run, record)
     used = clock.elapsed()
     rest = used - sum(one.cost.wall_seconds for one in run.receipts)
@@ -303,14 +237,19 @@ def _told(scores: Scores | None) -> str:
 
 
 def _tested(
-    run: Run, record: Record, clock: Budget, listener: Listener, test_seconds: float
+    run: Run,
+    record: Record,
+    clock: Budget,
+    listener: Listener,
+    test_seconds: float,
+    end_seconds: float,
 ) -> Run:
     from shoestring.engine import seal
 
     openings = store.read_lines(run.path / store.OPENINGS)
     if not test_seconds or any("begun" not in one for one in openings):
         return run
-    left = clock.remaining()
+    left = clock.remaining() - LAST_PART * end_seconds
     if left < TEST_LEAST * test_seconds:
         why = (
             f"{max(0.0, left):.1f} s were left, and it takes about {test_seconds:.1f}; open it "
@@ -319,7 +258,7 @@ def _tested(
         listener.say(f"the test split stays closed: {why}")
         return noted(run, "test split", reason=f"not opened: {why}")
     try:
-        return seal.opened(run, clock, listener, max(1.0, left - LAST_SECONDS))
+        return seal.opened(run, clock, listener, max(1.0, left))
     except UserError as error:
         listener.say(f"the test split was not graded: {error}")
         return noted(run, "test split", reason=f"opened, but not graded: {error}")

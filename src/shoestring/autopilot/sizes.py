@@ -45,7 +45,9 @@ def chosen(
             replace(bare, recipe=recipe), quick, dataset, Budget(seconds), seconds
         )
         found = gauge.gauged(run, dataset, Budget(seconds), listener)
-    return Chosen(one.network, one.words, one.enough_epochs, weight, found), (decision,)
+    usual = offered[-1]
+    larger = (usual.network, usual.words) if usual is not one else ({}, "")
+    return Chosen(one.network, one.words, one.enough_epochs, weight, found, *larger), (decision,)
 
 
 def _fitting(

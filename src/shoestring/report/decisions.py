@@ -40,20 +40,20 @@ def plan(of: BuildPlan) -> Group:
     return Group(*parts)
 
 
-def listed(decisions: Sequence[Decision]) -> list[RenderableType]:
+def listed(decisions: Sequence[Decision]) -> Table:
     """Each decision: when, what was chosen and why, and below it what was expected and came."""
-    parts: list[RenderableType] = []
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
     for one in decisions:
-        parts.append(
-            Text.assemble(
-                (f"{one.at_seconds:7.1f} s  ", "dim"), (one.what, "bold"), f": {one.chosen}"
-            )
-        )
+        chosen = Text.assemble((one.what, "bold"), f": {one.chosen}")
+        table.add_row(f"{one.at_seconds:.1f} s", chosen)
         told = [one.why]
         told += [f"expected: {one.expected}"] if one.expected else []
         told += [f"got: {one.got}"] if one.got else []
-        parts += [Padding(Text(line), (0, 0, 0, 11)) for line in told]
-    return parts
+        for line in told:
+            table.add_row("", Padding(Text(line), (0, 0, 0, 2)))
+    return table
 
 
 def reasons(lines: Sequence[tuple[str, str]]) -> list[RenderableType]:

@@ -68,7 +68,7 @@ def receipt(sheet: Sheet, details: bool = False) -> Group:
         notes = [_notes(sheet.lines)] if any(line.reason for line in sheet.lines) else []
         parts += section("Techniques and work", _Lines(sheet.lines), *notes)
     if sheet.decisions:
-        parts += section("Decisions", *decisions.listed(sheet.decisions))
+        parts += section("Decisions", decisions.listed(sheet.decisions))
     if sheet.lineage:
         parts += section("Lineage", lineage.tree(sheet.lineage))
     if sheet.scores is not None:
