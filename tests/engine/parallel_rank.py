@@ -1,10 +1,11 @@
 """parallel_rank: one process of a fit that the tests of engine/parallel.py start.
 
-    python -m tests.engine.parallel_rank FOLDER RANK WORKERS
+    python -m tests.engine.parallel_rank FOLDER RANK WORKERS [float32]
 
 FOLDER/cases.json lists what to train and how; the lead writes FOLDER/found.json: for each case the
 losses of its steps and of the same steps by one process, and how far the weights are apart.
-Everything is computed in float64, where another order of sums shows in the last digits alone.
+Everything is computed in float64, where another order of sums shows in the last digits alone, or
+in float32 as a fit does it.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from tests import tiny
 PROGRESS = 0.5  # of schedules, at which all steps are taken
 
 
-def main(folder: Path, rank: int, workers: int) -> None:
+def main(folder: Path, rank: int, workers: int, precision: str = "float64") -> None:
     torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
-    # What the product computes in float32 whatever it is given, this test does not.
-    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign,assignment]
+    if precision == "float64":
+        torch.set_default_dtype(torch.float64)
+        # What the product computes in float32 whatever it is given, this test does not.
+        torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign,assignment]
     method = f"file://{folder / f'meet-{workers}'}"
     dist.init_process_group("gloo", init_method=method, rank=rank, world_size=workers)
     cases = json.loads((folder / "cases.json").read_text())
@@ -83,4 +85,4 @@ def _case(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

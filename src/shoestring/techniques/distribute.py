@@ -77,7 +77,8 @@ class Distribute(Placer):
                 raise ValueError(f"{name} is a number from 1, not {value}")
         if self.mesh is not None and self.strategy != "data":
             raise ValueError("a mesh says what is divided; leave strategy out")
-        if not self.elastic and self.microbatches is not None and self.layout.pipeline == 1:
+        pipeline = self.strategy == "pipeline" if self.elastic else self.layout.pipeline > 1
+        if self.microbatches is not None and not pipeline:
             raise ValueError("microbatches are of strategy=pipeline")
 
     @property
