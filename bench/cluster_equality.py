@@ -104,7 +104,8 @@ def _found(workers: int, precision: str, steps: int) -> dict[str, Any]:
             )
             for r in range(workers)
         ]
-        if any([process.wait() for process in running]):
+        codes = [process.wait() for process in running]
+        if any(codes):
             raise SystemExit("a process failed; its words are above")
         found: dict[str, Any] = json.loads((folder / "found.json").read_text())
         return found
