@@ -132,10 +132,13 @@ def test_batch_and_rate_of_all_are_written_down() -> None:
 
 
 def test_the_batch_of_all_is_not_multiplied_again(tmp_path: Path) -> None:
-    technique = plugins.technique("distribute:batch=each,rate=linear")
+    technique = plugins.technique("distribute:batch=each,rate=linear,oversubscribe=yes")
     recipe = Recipe("images", "photos", batch_size=8, learning_rate=0.01, threads=1)
     settled = technique.settled(Run(tmp_path, "images", recipe))  # type: ignore[attr-defined]
-    assert (settled.recipe.batch_size, settled.recipe.hooks) == (16, ("distribute",))
+    assert (settled.recipe.batch_size, settled.recipe.hooks) == (
+        16,
+        ("distribute:oversubscribe=True",),
+    )
 
 
 @pytest.mark.parametrize(

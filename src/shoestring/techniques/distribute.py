@@ -119,6 +119,7 @@ class Distribute(Placer):
     def settled(self, run: Run) -> Run:
         from shoestring.engine import parallel_fit
 
+        parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
         recipe = parallel_fit.scaled(run.recipe, self.layout, self.batch, self.rate)
         recipe = parallel_fit.threaded(recipe, self.layout)
         # The recipe now holds the batch of all: a repeat must not multiply it again.
