@@ -32,6 +32,8 @@ def fitted(
 ) -> tuple[Run, Mapping[str, torch.Tensor]]:
     """The fit by processes that are started here and end here, or that were started with this
     one."""
+    if job.layout.workers == 1 and not launched.count():
+        return _alone(job, dataset, meter, listener, interrupt)
     began = time.time()
     if launched.count():
         found, weights = launched.led(job, dataset, listener, interrupt)
@@ -46,6 +48,16 @@ def fitted(
     run = replace(found.run, path=job.run.path)
     meter.cost += found.cost
     return remarked(run, job.layout, found, max(0.0, found.began - began)), weights
+
+
+def _alone(
+    job: Job, dataset: Dataset, meter: Meter, listener: Listener, interrupt: Interrupting
+) -> tuple[Run, Mapping[str, torch.Tensor]]:
+    """By this process, as a fit that was begun by several may go on."""
+    from shoestring.engine import fit, placement
+
+    place, clock = placement.Local(job.run.recipe.device), job.budget()
+    return fit.fit(job.run, dataset, clock, place, meter, listener, interrupt, job.log_every)
 
 
 def remarked(run: Run, layout: Layout, found: Fitted, start_seconds: float) -> Run:

@@ -82,7 +82,8 @@ class Distribute(Placer):
             raise ValueError(
                 "workers that come and go have the whole model each: leave strategy and mesh out"
             )
-        if not self.elastic and self.microbatches is not None and self.layout.pipeline == 1:
+        pipeline = self.strategy == "pipeline" if self.elastic else self.layout.pipeline > 1
+        if self.microbatches is not None and not pipeline:
             raise ValueError("microbatches are of strategy=pipeline")
 
     @property
@@ -129,6 +130,7 @@ class Distribute(Placer):
         from shoestring.cluster import session
         from shoestring.engine import parallel_fit
 
+        parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
         recipe = parallel_fit.scaled(run.recipe, self.layout, self.batch, self.rate)
         if session.current() is None:
             recipe = parallel_fit.threaded(recipe, self.layout)
