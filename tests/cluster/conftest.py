@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     # A node that is busy answers late: its processes share two cores with all the others here.
     "RAY_health_check_timeout_ms": "20000",
+    "RAY_raylet_start_wait_time_s": "300",
 }
 
 
@@ -68,7 +69,7 @@ def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ring() -> Iterator[Ring]:
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
@@ -96,10 +97,20 @@ def ring() -> Iterator[Ring]:
             os.environ[name] = value
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def session(ring: Ring) -> Iterator[Session]:
     with sessions.joined(Asked(ring.address)) as found:
+        token = sessions._SESSION.set(None)  # for the tests of this folder that ask for it alone
         yield found
+        sessions._SESSION.reset(token)
+
+
+@pytest.fixture
+def here(session: Session) -> Iterator[Session]:
+    """The cluster, as what is called in the test finds it."""
+    token = sessions._SESSION.set(session)
+    yield session
+    sessions._SESSION.reset(token)
 
 
 @pytest.fixture(scope="session")
