@@ -23,7 +23,6 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     # A node that is busy answers late: its processes share two cores with all the others here.
     "RAY_health_check_timeout_ms": "20000",
-    "RAY_raylet_start_wait_time_s": "300",
 }
 
 
