@@ -142,6 +142,15 @@ def cell(job: Job, site: Site) -> Made:
     return {}, files
 
 
+def taken(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A finished run's folder, of the files of one that was made elsewhere; run.json comes last."""
+    if folder.exists():  # of one that was killed
+        store.remove(folder)
+    store.create(folder)
+    for name in sorted(files, key=lambda name: name == store.RUN):
+        store.write_atomically(folder / name, files[name])
+
+
 class _Asked(Interrupt):
     """An interrupt that looks at the site."""
 

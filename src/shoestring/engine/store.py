@@ -139,15 +139,6 @@ def read(path: str | os.PathLike[str]) -> Run:
     return _read(folder, RUN)
 
 
-def take(folder: Path, files: Mapping[str, bytes]) -> None:
-    """A finished run's folder, of the files of one that was made elsewhere; run.json comes last."""
-    if folder.exists():  # of one that was killed
-        remove(folder)
-    create(folder)
-    for name in sorted(files, key=lambda name: name == RUN):
-        write_atomically(folder / name, files[name])
-
-
 def begun(folder: Path) -> bool:
     """Whether a fit has planned its first step there, or a search has begun, so that there is
     something to resume."""
