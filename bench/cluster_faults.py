@@ -34,7 +34,7 @@ from shoestring.engine.study import JOURNAL
 from tests import tiny
 from tests.cluster.conftest import ENVIRONMENT, SMALL
 
-STEPS, BATCH, TRIALS = 500, 12, 4
+STEPS, BATCH, TRIALS = 400, 12, 4
 EXAMPLES = 216  # of the training split of the tiny pictures: whole batches, none is left over
 FIT = ("worker killed", "node killed", "shrunk and grown")
 SEARCH = ("trial's node killed", "driver killed and resumed")

@@ -26,6 +26,7 @@ TORCH_FREE += ("report", "engine.store", "engine.measure", "engine.evidence", "e
 TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.space", "engine.study")
 TORCH_FREE += ("engine.workers", "engine.trial_words", "engine.traffic")
 TORCH_FREE += ("engine.parallel_job", "engine.parallel_crew", "engine.parallel_fit")
+TORCH_FREE += ("engine.launched",)
 TORCH_FREE_OF_A_TASK = ("data", "task", "predict")
 
 LONGEST_MODULE = 350

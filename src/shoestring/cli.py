@@ -121,6 +121,7 @@ def train(
     """
     from shoestring import plugins
     from shoestring.core.budget import Budget, parse_seconds, process_age
+    from shoestring.engine import launched
     from shoestring.report import progress
 
     if resume:
@@ -135,6 +136,7 @@ def train(
     stream = sys.stderr if as_json else sys.stdout
     bar = progress.is_terminal(stream) and not quiet
     every = progress.BAR_EVERY_STEPS if bar else progress.LINE_EVERY_STEPS
+    quiet = quiet or launched.follows()
     with progress.watch(stream, quiet=quiet, lines=log_every is not None) as listener:
         run = shoestring.train(
             source,
@@ -158,6 +160,8 @@ def train(
             log_every=log_every or every,
             listener=listener,
         )
+    if launched.follows():
+        return  # the process that leads says all there is to say
     if quiet and not as_json:
         click.echo(str(run.path))
     else:

@@ -80,7 +80,7 @@ def test_logits_and_labels_have_no_padding(
     run, dataset = tiny.prepared(tmp_path, sources[name], network=options)
     where = placement.Local("cpu")
     loop = Loop(run, Feeds.of(run, dataset, where), where)
-    batch = loop.batch()
+    (batch,) = loop.batches()
     logits, labels = loop.network.logits(loop.model, batch.inputs, batch.targets)
     assert logits.ndim == 2
     assert labels.shape == logits.shape[:1]

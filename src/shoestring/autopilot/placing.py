@@ -12,6 +12,7 @@ from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Placer, Technique
+from shoestring.engine import store
 from shoestring.engine.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -22,6 +23,33 @@ def placer(recipe: Recipe) -> Placer | None:
     """The technique of the recipe that sees to the processes of its fit."""
     found = (plugins.technique(words) for words in recipe.hooks)
     return next((technique for technique in found if isinstance(technique, Placer)), None)
+
+
+def joined(techniques: Sequence[Technique]) -> list[Technique]:
+    """The techniques, with one that sees to the processes where several were started together."""
+    from shoestring.engine import launched
+
+    started = launched.count() or 1
+    if started == 1 or any(isinstance(technique, Placer) for technique in techniques):
+        return list(techniques)
+    names = plugins.technique_names()
+    name = next(n for n in names if issubclass(plugins.technique_class(n), Placer))
+    return [*techniques, plugins.technique(f"{name}:workers={started}")]
+
+
+def followed() -> Run | None:
+    """The finished run of the process that leads, where this one was started to follow it."""
+    from shoestring.engine import launched
+
+    return store.read(launched.followed()) if launched.follows() else None
+
+
+def ended(run: Run) -> Run:
+    """The finished run, once those who follow this process have been told of it."""
+    from shoestring.engine import launched
+
+    launched.ended(run.path)
+    return run
 
 
 def settled(run: Run) -> Run:

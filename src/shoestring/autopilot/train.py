@@ -53,14 +53,14 @@ def train(
     it, `steps` or `epochs` say how long. `recipe` is a recipe file, a run folder or a Recipe;
     what is named beside it wins. `techniques` are technique objects or their words
     (`"augment:shift=0.1"`). `options` are the task's own. With `resume`, `out` is an unfinished
-    run and nothing counts but `budget` and the processes that it goes on by.
-
-    Raises UserError (and its kinds) for anything a person can put right, Interrupted after saving
-    when asked to stop.
+    run and nothing counts but `budget` and the processes that it goes on by. Raises UserError for
+    anything a person can put right, Interrupted after saving when asked to stop.
     """
     listener = listener or Quiet()
     equipped()
-    given = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
+    if (followed := placing.followed()) is not None:
+        return followed
+    given = placing.joined([plugins.technique(t) if isinstance(t, str) else t for t in techniques])
     if resume:
         return _resumed(out or source, given, budget, log_every, listener)
     base = base_recipe(source, task, recipe)
@@ -103,7 +103,7 @@ def asked(
     task = plugins.task_for(base.source, base.task or None)
     for name in without:
         plugins.technique_class(name)
-    named: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    named = {name: value for name, value in said.items() if value is not None}
     if "network" in named:
         named["network"] = plugins.network(named["network"], task)
     if named or changed or without or options or any(v is not None for v in lengths.values()):
@@ -278,7 +278,7 @@ def _fitted(
     figures: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
     run = noted(run, "total", cost=Cost(wall_seconds=used), options=figures)
     run = store.write_finished(run)
-    return finish.finished(run, dataset, whole, listener) if run.recipe.then else run
+    return placing.ended(finish.finished(run, dataset, whole, listener) if run.recipe.then else run)
 
 
 def seconds_of(budget: Budget | str | float | None) -> float | None:

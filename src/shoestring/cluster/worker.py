@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,10 +112,10 @@ class OnRay(Parallel):
         self._shelf = shelf
         self._ledger = Ledger.of(self)
 
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
-        own = super().shard(ids)
+    def shares(self, ids: torch.Tensor) -> Sequence[torch.Tensor]:
+        own = super().shares(ids)
         if self._ledger is not None:
-            self._ledger.note(own)
+            self._ledger.note([n for piece in own for n in piece.tolist()])
         return own
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
@@ -150,12 +150,12 @@ class Ledger:
         began = float(place.told(time.time()))  # the same for all that began together
         return Ledger(Path(folder) / f"{began:.6f}-{os.getpid()}.jsonl", began, place.workers)
 
-    def note(self, ids: torch.Tensor) -> None:
+    def note(self, ids: Sequence[int]) -> None:
         line = {
             "began": self.began,
             "workers": self.workers,
             "step": self.taken,
-            "ids": ids.tolist(),
+            "ids": list(ids),
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -40,6 +40,11 @@ class Layout:
         return self.data * self.fsdp
 
     @property
+    def uncut(self) -> bool:
+        """Whether every process has the whole model."""
+        return self.workers == self.data
+
+    @property
     def words(self) -> str:
         """`data2xtensor2`; as `parsed` reads it."""
         cut = [f"{f.name}{n}" for f in fields(self) if (n := getattr(self, f.name)) > 1]

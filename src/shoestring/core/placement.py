@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shoestring.core.protocols import Batch
+from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class Placement(Protocol):
     workers: int  # processes of the fit
     stream: int  # of the draws of a step: the same where processes share an example
 
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+    def place(
+        self, model: torch.nn.Module, network: Network, architecture: Plain
+    ) -> torch.nn.Module:
         """The model as it is run. Its weights may be cut and lie elsewhere from now on."""
 
     def judge(
@@ -57,9 +59,10 @@ class Placement(Protocol):
     ) -> torch.nn.Module:
         """The whole model that the lead looks at: this one, or a fresh one where it was cut."""
 
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
-        """This process's part of a batch. The parts have no example in common and leave none
-        out; where there are fewer examples than processes, some part is empty."""
+    def shares(self, ids: torch.Tensor) -> Sequence[torch.Tensor]:
+        """This process's part of a batch, in as many pieces as it is to be taken in. The parts of
+        all processes have no example in common and leave none out; where there are fewer examples
+        than processes, some part is empty."""
 
     def backward(self, objective: Objective, batches: Sequence[Batch]) -> Totals:
         """Adds up the gradients of the mean loss over all labels of all processes' batches."""
@@ -85,6 +88,9 @@ class Placement(Protocol):
 
     def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """A whole tensor cut as this weight is, on the device, in the weight's memory order."""
+
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        """This process's part of a tensor that is cut, in the same memory."""
 
     def orthogonal(
         self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]

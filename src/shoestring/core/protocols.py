@@ -1,7 +1,6 @@
 """protocols: what a task and a network have to offer.
 
-Tensors are named by what they hold; N is labels (one per picture, one per target token), B is
-examples, C is classes or pieces. Types of numpy and torch stand here in quotes only.
+N is labels (one per picture, one per target token), B is examples, C is classes or pieces.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shoestring.core.budget import Budget
+from shoestring.core.dividing import Dividing
 from shoestring.core.exhibits import Showing
 from shoestring.core.quantizing import Quantizing
 from shoestring.core.receipt import Finding, Plain, Scores
@@ -205,7 +205,7 @@ class Predictor(Protocol):
         """What is timed, by name: "model" one example, "file" from encoded, "batch" 64 at once."""
 
 
-class Network(Quantizing, Prunable, Protocol):
+class Network(Quantizing, Prunable, Dividing, Protocol):
     """One kind of model of a task. Everything about tensors that the engine may need."""
 
     kind: str

@@ -114,6 +114,9 @@ class Hook:
     finds: tuple[str, ...] = ()
     # Whether `begin` puts weights in place, so that a fit that goes on leaves it out.
     begins: bool = False
+    # Whether weights stop or begin to learn in the middle of a fit, or its slots look at whole
+    # weights: then it works where every process has all of them, and is refused where they are cut.
+    whole_weights: bool = False
     # What this technique decides alone, in words; two that decide the same contradict each other.
     decides: tuple[str, ...] = ()
     # Fields of the recipe that `apply` or `finds` sets with these options, `network.NAME` for an

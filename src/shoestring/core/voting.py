@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from shoestring.core import units
+from shoestring.core.dividing import Matrix, Stage
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Aligned, Donor, Examples, Network
 from shoestring.core.quantizing import KEPT, LAYERS
@@ -186,6 +187,22 @@ class JoinedNetwork(ABC):
                 )
                 for i, network, member in self.members(model)
             ]
+        )
+
+    def blocks(self, model: torch.nn.Module) -> Sequence[torch.nn.Module]:
+        return [b for _, network, member in self.members(model) for b in network.blocks(member)]
+
+    def matrices(self, model: torch.nn.Module, ways: int) -> Mapping[str, Matrix]:
+        return {
+            named(number, name): matrix
+            for number, network, member in self.members(model)
+            for name, matrix in network.matrices(member, ways).items()
+        }
+
+    def stages(self, model: torch.nn.Module, architecture: Plain, count: int) -> Sequence[Stage]:
+        raise UserError(
+            "the members of an ensemble stand side by side, and a pipeline is of layers one after "
+            "the other; take strategy=data or fsdp"
         )
 
     def donor(self, words: str) -> Donor:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from shoestring.core.layout import Layout
-from shoestring.core.placement import Objective
-from shoestring.core.protocols import Batch
+from shoestring.core.placement import Objective, Placement
+from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
-from shoestring.engine import store
+from shoestring.engine import checkpoint
 from shoestring.engine.placement import differentiate, like
 
 Tensors = list[torch.Tensor]
@@ -23,12 +23,12 @@ class Cut(ABC):
     """How a model's weights lie in the processes of a fit."""
 
     cuts: bool  # whether no process has the whole model
-
-    def __init__(self) -> None:
-        self.weights: list[torch.nn.Parameter] = []  # of this process
+    pieces: int  # in which it takes its part of a batch
 
     @abstractmethod
-    def place(self, model: torch.nn.Module) -> torch.nn.Module: ...
+    def place(
+        self, model: torch.nn.Module, network: Network, architecture: Plain
+    ) -> torch.nn.Module: ...
 
     @abstractmethod
     def backward(
@@ -57,8 +57,18 @@ class Cut(ABC):
         """A whole tensor as a weight lies."""
 
     @abstractmethod
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        """This process's part, in the same memory."""
+
+    @abstractmethod
+    def orthogonal(
+        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """`way` of a whole matrix, of which this process may have a part."""
+
+    @abstractmethod
     def save(
-        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, lead: bool
+        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, place: Placement
     ) -> None: ...
 
 
@@ -66,9 +76,15 @@ class Uncut(Cut):
     """Every process has the whole model."""
 
     cuts = False
+    pieces = 1
 
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        self.weights = list(model.parameters())
+    def __init__(self) -> None:
+        self._weights: list[torch.nn.Parameter] = []
+
+    def place(
+        self, model: torch.nn.Module, network: Network, architecture: Plain
+    ) -> torch.nn.Module:
+        self._weights = list(model.parameters())
         return model
 
     def backward(
@@ -77,7 +93,7 @@ class Uncut(Cut):
         return summed(objective, batches)
 
     def gradients(self) -> Tensors:
-        return [w.grad for w in self.weights if w.grad is not None]
+        return [w.grad for w in self._weights if w.grad is not None]
 
     def loose(self, gradients: Tensors) -> Tensors:
         return gradients
@@ -91,11 +107,19 @@ class Uncut(Cut):
     def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return like(tensor.to(weight.device), weight)
 
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def orthogonal(
+        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        return way(update)
+
     def save(
-        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, lead: bool
+        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, place: Placement
     ) -> None:
-        if lead:
-            store.save_tensors(path, tensors, values)
+        if place.lead:
+            checkpoint.save_whole(path, tensors, values)
 
 
 def summed(objective: Objective, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,5 +133,20 @@ def summed(objective: Objective, batches: Sequence[Batch]) -> tuple[torch.Tensor
     return total, right_total
 
 
-def cut_of(layout: Layout, device: str, parts: dist.ProcessGroup) -> Cut:
+def cut_of(
+    layout: Layout, device: str, everyone: dist.ProcessGroup, microbatches: int | None
+) -> Cut:
+    """What a layout asks for. What cuts weights is imported only then: it takes seconds."""
+    if layout.fsdp > 1:
+        from shoestring.engine.cut_fsdp import FullyCut
+
+        return FullyCut(layout, device, everyone)
+    if layout.tensor > 1:
+        from shoestring.engine.cut_tensor import TensorCut
+
+        return TensorCut(layout, device, everyone)
+    if layout.pipeline > 1:
+        from shoestring.engine.cut_pipeline import Pipeline
+
+        return Pipeline(layout, device, everyone, microbatches)
     return Uncut()

@@ -21,9 +21,9 @@ from shoestring.core.placement import Placement
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Run
+from shoestring.core.techniques import Interrupting
 from shoestring.engine import events, finder, pacing, schedule, store
 from shoestring.engine.apply import noted
-from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
 
 Snapshot = tuple[dict[str, torch.Tensor], dict[str, Any]]
@@ -40,7 +40,7 @@ def fit(
     placement: Placement,
     meter: Meter,
     listener: Listener,
-    interrupt: Interrupt,
+    interrupt: Interrupting,
     log_every: int | None = None,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[Run, dict[str, torch.Tensor]]:

@@ -94,9 +94,9 @@ class Loop:
         tutors = [hook.tutor(run, feeds.train, placement.device) for hook in self.hooks]
         self.tutor = next((tutor for tutor in tutors if tutor is not None), None)
         self.raw = model  # its state dict has the names that are stored
-        self.model = placement.place(model)
+        self.model = placement.place(model, self.network, self.architecture)
         self.judged = placement.judge(self.raw, self._fresh)  # what looks look at, in the lead
-        self.steppers = steppers(self.raw, recipe, self.network, self.hooks, placement.orthogonal)
+        self.steppers = steppers(self.raw, recipe, self.network, self.hooks, placement)
         self.progress = Progress()
         self.tensors: dict[str, Any] = {}  # the hooks' tensors and numbers
         self.best: dict[str, torch.Tensor] = {}
@@ -119,23 +119,28 @@ class Loop:
 
     # --- one step ---
 
-    def batch(self) -> Batch:
-        """The next batch of the epoch, changed by the hooks and ready for the network."""
+    def batches(self) -> list[Batch]:
+        """The next batch of the epoch, changed by the hooks and ready for the network, in the
+        pieces that the placement wants."""
         p, recipe = self.progress, self.recipe
         if self._order_epoch != p.epoch:
             self._order = self.train.order(recipe.batch_size or 1, recipe.seed, p.epoch)
             self._order_epoch = p.epoch
         together = self._order[p.offset]
-        ids = self.placement.shard(together)
-        # With no example of its own a process goes along on one that counts for nothing.
-        batch = self.train.batch(ids if len(ids) else together[:1])
-        if self.hooks:
-            draws = KeyedDraws(recipe.seed, p.epoch, batch.ids)
-            for hook in self.hooks:
-                batch = hook.change_batch(self.task, batch, draws)
+        found = [self._piece(ids, together) for ids in self.placement.shares(together)]
         p.offset += 1
         if p.offset == len(self._order):
             p.epoch, p.offset = p.epoch + 1, 0
+        return found
+
+    def _piece(self, ids: torch.Tensor, together: torch.Tensor) -> Batch:
+        """Some examples of a batch. Where there are none, one that counts for nothing, so that the
+        process goes along."""
+        batch = self.train.batch(ids if len(ids) else together[:1])
+        if self.hooks:
+            draws = KeyedDraws(self.recipe.seed, self.progress.epoch, batch.ids)
+            for hook in self.hooks:
+                batch = hook.change_batch(self.task, batch, draws)
         size = batch.size if len(ids) else 0
         return replace(batch, inputs=self.train.prepare(batch.inputs), size=size)
 
@@ -151,7 +156,7 @@ class Loop:
             stepper.zero_grad()
         for hook in self.hooks:
             hook.begin_step(self.raw, self.network, progress)
-        batches = [self.batch() for _ in range(recipe.accumulate or 1)]
+        batches = [piece for _ in range(recipe.accumulate or 1) for piece in self.batches()]
         found = self.placement.backward(self, batches)
         if recipe.clip:
             self.placement.clip(self.raw.parameters(), recipe.clip)

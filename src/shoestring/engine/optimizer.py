@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -22,7 +22,30 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic of Jordan et al. 2024
 NEWTON_SCHULZ_STEPS = 3
 
 Like = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Way = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
+
+
+class Lying(Protocol):
+    """How weights lie, of which this process may have a part only."""
+
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        """This process's part, in the same memory."""
+
+    def orthogonal(
+        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """`way` of the whole matrix, cut again as it was."""
+
+
+class Whole:
+    """All of every weight is here."""
+
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def orthogonal(
+        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        return way(update)
 
 
 class Stepper(ABC):
@@ -32,7 +55,8 @@ class Stepper(ABC):
     first use, which costs every command several seconds here and gains nothing.
     """
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, groups: Sequence[Mapping[str, Any]], lying: Lying) -> None:
+        self._lying = lying
         self.groups = [{"rate_factor": 1.0, "weight_decay": 0.0, **group} for group in groups]
         self.state: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
 
@@ -55,7 +79,11 @@ class Stepper(ABC):
         return [weight for group in self.groups for weight in group["params"]]
 
     def _stateful(self, weights: Sequence[torch.Tensor], name: str) -> list[torch.Tensor]:
-        return [self.state[weight][name] for weight in weights]
+        return self._here([self.state[weight][name] for weight in weights])
+
+    def _here(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Steps element by element need no more than the parts that are here."""
+        return [self._lying.here(tensor) for tensor in tensors]
 
     @abstractmethod
     def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -68,8 +96,10 @@ class Stepper(ABC):
 class Adam(Stepper):
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]], betas: tuple[float, float]) -> None:
-        super().__init__(groups)
+    def __init__(
+        self, groups: Sequence[Mapping[str, Any]], lying: Lying, betas: tuple[float, float]
+    ) -> None:
+        super().__init__(groups, lying)
         self.betas = betas
 
     def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -81,8 +111,8 @@ class Adam(Stepper):
 
     def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
         adamw(
-            weights,
-            [_gradient(w) for w in weights],
+            self._here(weights),
+            self._here([_gradient(w) for w in weights]),
             self._stateful(weights, "mean"),
             self._stateful(weights, "square"),
             [],
@@ -106,10 +136,10 @@ class Momentum(Stepper):
 
     def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
         if decay:
-            torch._foreach_mul_(weights, 1 - rate * decay)  # decoupled, as Adam's is
+            torch._foreach_mul_(self._here(weights), 1 - rate * decay)  # decoupled, as Adam's is
         sgd(
-            weights,
-            [_gradient(w) for w in weights],
+            self._here(weights),
+            self._here([_gradient(w) for w in weights]),
             list(self._stateful(weights, "momentum")),
             fused=True,
             weight_decay=0.0,
@@ -127,12 +157,8 @@ class Muon(Stepper):
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
     torch.optim.Muon takes matrices only, and does not hold the norm, on which the short schedules
-    here rely. `way` makes a whole matrix of an update that is cut, and cuts the answer again.
+    here rely.
     """
-
-    def __init__(self, groups: Sequence[Mapping[str, Any]], way: Way) -> None:
-        super().__init__(groups)
-        self._way = way
 
     def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"momentum": torch.zeros_like(weight)}
@@ -141,7 +167,7 @@ class Muon(Stepper):
         for weight in weights:
             gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
             momentum.mul_(MUON_MOMENTUM).add_(gradient)
-            update = self._way(gradient.add(momentum, alpha=MUON_MOMENTUM), orthogonal)
+            update = self._lying.orthogonal(gradient.add(momentum, alpha=MUON_MOMENTUM), orthogonal)
             weight.mul_(len(weight) ** 0.5 / (weight.norm() + 1e-7))
             weight.sub_(update, alpha=rate)
 
@@ -151,7 +177,7 @@ def steppers(
     recipe: Recipe,
     network: Network,
     hooks: Sequence[Hook],
-    way: Way = lambda update, way: way(update),
+    lying: Lying | None = None,
 ) -> list[Stepper]:
     """What steps a model's weights. Weight decay spares biases and normalisation, which have one
     dimension. `muon` is Muon for what the network names and AdamW for the rest. Groups may carry
@@ -171,16 +197,17 @@ def steppers(
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
         groups = _decaying({"params": rest}, decay)
     first: Stepper
+    lying = lying or Whole()
     match recipe.optimizer:
         case "adam":
-            first = Adam(groups, (0.9, recipe.beta2 or 0.999))
+            first = Adam(groups, lying, (0.9, recipe.beta2 or 0.999))
         case "sgd":
-            first = Momentum(groups)
+            first = Momentum(groups, lying)
         case _:
-            first = Adam(groups, (0.9, recipe.beta2 or 0.95))  # short fits: forget fast
+            first = Adam(groups, lying, (0.9, recipe.beta2 or 0.95))  # short fits: forget fast
     if not hidden:
         return [first]
-    return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}], way)]
+    return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}], lying)]
 
 
 def _decaying(group: Mapping[str, Any], decay: float) -> list[dict[str, Any]]:

@@ -25,9 +25,9 @@ import torch.distributed as dist
 
 from shoestring.core.layout import Layout
 from shoestring.core.placement import Objective, Totals
-from shoestring.core.protocols import Batch
+from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
-from shoestring.engine import store
+from shoestring.engine import checkpoint
 from shoestring.engine.cut import Cut, cut_of
 
 BUCKET_BYTES = 25 << 20  # as Li et al. found best: less waits for each other, more for memory
@@ -44,31 +44,34 @@ class Groups(NamedTuple):
 class Parallel:
     """One of the processes of a fit. torch.distributed has been initialised."""
 
-    def __init__(self, layout: Layout, device: str) -> None:
+    def __init__(self, layout: Layout, device: str, microbatches: int | None = None) -> None:
         self.layout, self.device = layout, device
         self.workers, self.lead = layout.workers, dist.get_rank() == 0
         self.groups = _groups(layout)
         self.stream = self.groups.part
-        self.cut: Cut = cut_of(layout, device, self.groups.parts)
+        self.cut: Cut = cut_of(layout, device, self.groups.everyone, microbatches)
         self.reduced_bytes = 0  # of gradients and weights that were added up or put together
         self._wished = self._heard = False
 
     # --- the model and its batches ---
 
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+    def place(
+        self, model: torch.nn.Module, network: Network, architecture: Plain
+    ) -> torch.nn.Module:
         model = model.to(self.device)
-        for tensor in [*model.parameters(), *model.buffers()]:
-            dist.broadcast(tensor.data, 0)
-        return self.cut.place(model)
+        for tensor in model.state_dict().values():
+            dist.broadcast(tensor, 0)
+        return self.cut.place(model, network, architecture)
 
     def judge(
         self, model: torch.nn.Module, fresh: Callable[[], torch.nn.Module]
     ) -> torch.nn.Module:
         return fresh().to(self.device) if self.cut.cuts and self.lead else model
 
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
+    def shares(self, ids: torch.Tensor) -> Sequence[torch.Tensor]:
         """Every so-manyth example: batches are sorted by length, and parts are of like length."""
-        return ids[self.groups.part :: self.layout.parts]
+        pieces, mine = self.cut.pieces, ids[self.groups.part :: self.layout.parts]
+        return [mine[number::pieces] for number in range(pieces)]
 
     def backward(self, objective: Objective, batches: Sequence[Batch]) -> Totals:
         loss_sum, right = self.cut.backward(objective, batches)
@@ -78,7 +81,9 @@ class Parallel:
         gradients = self.cut.gradients()
         self._add_up(carried, self.cut.loose(gradients))
         loss_sum, right, labels, examples, wishes = carried.unbind()
-        self._heard = bool(wishes > 0)
+        # Those that share a part of a batch would otherwise hear of it in different steps.
+        shared = self.layout.workers > self.layout.parts
+        self._heard = self.agree(self._wished) if shared else bool(wishes > 0)
         torch._foreach_div_(gradients, float(labels))
         return Totals(loss_sum, right, int(labels), int(examples))
 
@@ -157,16 +162,19 @@ class Parallel:
     def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return self.cut.like(tensor, weight)
 
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.cut.here(tensor)
+
     def orthogonal(
         self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        return self.cut.like(way(self.cut.whole(update)), update)
+        return self.cut.orthogonal(update, way)
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
-        self.cut.save(tensors, values, path, self.lead)
+        self.cut.save(tensors, values, path, self)
 
     def load(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        return store.load_tensors(path)
+        return checkpoint.load(path)
 
 
 def _groups(layout: Layout) -> Groups:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shoestring import plugins
 from shoestring.core.budget import Budget, Cost, Meter
 from shoestring.core.errors import UserError
 from shoestring.core.layout import Layout
 from shoestring.core.listener import Listener
 from shoestring.core.plain import from_plain
+from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import store
+from shoestring.core.techniques import Hook, Interrupting
+from shoestring.engine import launched, store
 from shoestring.engine.apply import noted
 from shoestring.engine.parallel_crew import Crew
 from shoestring.engine.parallel_job import FITTED, Fitted, Job, free_cores
@@ -25,18 +28,36 @@ LINE = "workers"  # of the receipt
 
 
 def fitted(
-    job: Job, meter: Meter, listener: Listener, asked: Callable[[], bool]
+    job: Job, dataset: Dataset, meter: Meter, listener: Listener, interrupt: Interrupting
 ) -> tuple[Run, Mapping[str, torch.Tensor]]:
-    """The fit by processes that are started here and end here."""
+    """The fit by processes that are started here and end here, or that were started with this
+    one."""
+    if job.layout.workers == 1 and not launched.count():
+        return _alone(job, dataset, meter, listener, interrupt)
     began = time.time()
-    crew = Crew(job, listener, asked)
-    folder = crew.work()
-    weights, plain = store.load_tensors(folder / FITTED)
+    if launched.count():
+        found, weights = launched.led(job, dataset, listener, interrupt)
+        meter.cost += found.cost
+        return remarked(found.run, job.layout, found, max(0.0, found.began - began)), weights
+    crew = Crew(job, listener, lambda: interrupt.asked)
+    try:
+        weights, plain = store.load_tensors(crew.work() / FITTED)
+    finally:
+        store.remove(crew.folder)
     found = from_plain(Fitted, plain, FITTED)
     run = replace(found.run, path=job.run.path)
-    meter.cost += replace(found.cost, wall_seconds=0.0, cpu_seconds=0.0)
-    store.remove(folder)
+    meter.cost += found.cost
     return remarked(run, job.layout, found, max(0.0, found.began - began)), weights
+
+
+def _alone(
+    job: Job, dataset: Dataset, meter: Meter, listener: Listener, interrupt: Interrupting
+) -> tuple[Run, Mapping[str, torch.Tensor]]:
+    """By this process, as a fit that was begun by several may go on."""
+    from shoestring.engine import fit, placement
+
+    place, clock = placement.Local(job.run.recipe.device), job.budget()
+    return fit.fit(job.run, dataset, clock, place, meter, listener, interrupt, job.log_every)
 
 
 def remarked(run: Run, layout: Layout, found: Fitted, start_seconds: float) -> Run:
@@ -64,13 +85,14 @@ def remarked(run: Run, layout: Layout, found: Fitted, start_seconds: float) -> R
 
 def threaded(recipe: Recipe, layout: Layout) -> Recipe:
     """The recipe with the threads of each process written out: the cores, shared out."""
-    threads = recipe.threads or max(1, free_cores() // layout.workers)
+    beside = launched.beside() or layout.workers
+    threads = recipe.threads or max(1, free_cores() // beside)
     return replace(recipe, threads=threads)
 
 
 def enough(recipe: Recipe, layout: Layout, oversubscribe: bool) -> None:
     """Raises UserError for more processes than there is room for, with what is free."""
-    if oversubscribe:
+    if oversubscribe or launched.count():
         return
     free, what = free_cores(), "processor cores"
     if recipe.device.startswith("cuda"):
@@ -82,6 +104,31 @@ def enough(recipe: Recipe, layout: Layout, oversubscribe: bool) -> None:
             f"{layout.workers} processes were asked for ({layout.words}), and this machine has "
             f"{free} {what} free; take workers={free} or fewer, or say oversubscribe=yes to have "
             "them share, which is slower than fewer"
+        )
+
+
+def possible(run: Run, layout: Layout) -> None:
+    """Raises UserError where the network or a technique of the run cannot be divided so. No process
+    has been started yet."""
+    if layout.uncut:
+        return
+    for words in run.recipe.hooks:
+        technique = plugins.technique(words)
+        if isinstance(technique, Hook) and technique.whole_weights:
+            raise UserError(
+                f"{words} freezes weights in the middle of the fit, and {layout.words} cuts them; "
+                "leave it out, or take strategy=data"
+            )
+    kind = str((run.architecture or run.recipe.network)["kind"])
+    network = plugins.task(run.task).network(kind)
+    architecture = run.architecture or network.architecture(run.recipe.network, run.facts)
+    model = network.build(architecture)
+    if layout.pipeline > 1:
+        network.stages(model, architecture, layout.pipeline)
+    elif layout.tensor > 1 and not network.matrices(model, layout.tensor):
+        raise UserError(
+            f"network {kind} has no matrix that could be cut {layout.tensor} ways; take "
+            "strategy=data or fsdp"
         )
 
 

@@ -19,14 +19,16 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore, Store
 
 from shoestring import plugins
-from shoestring.core.budget import Cost, Meter
+from shoestring.core.budget import Meter
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, silent
 from shoestring.core.run import Run
+from shoestring.core.techniques import Interrupting
 from shoestring.engine import device, fit, store, traffic
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.parallel import Parallel
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     listener: Listener = teller if not rank else Quiet()
     job = Job.read(folder)
     try:
-        begin(job.run.recipe.device, f"file://{folder / RENDEZVOUS}", rank, job.layout.workers)
+        meeting = FileStore(str(folder / RENDEZVOUS), job.layout.workers)
+        begin(job.run.recipe.device, meeting, rank, job.layout.workers)
         fitted, weights = work(job, loaded(job.run), listener, interrupt)
         if not rank:
             store.save_tensors(folder / FITTED, weights, to_plain(fitted))
@@ -55,15 +58,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def begin(device_name: str, method: str, rank: int, workers: int) -> None:
+def begin(device_name: str, meeting: Store, rank: int, workers: int) -> None:
     """Meets the other processes."""
     backend = "gloo"
     if device_name.startswith("cuda"):
         backend = "nccl"
         torch.cuda.set_device(_local(rank))
-    dist.init_process_group(
-        backend, init_method=method, rank=rank, world_size=workers, timeout=PATIENCE
-    )
+    dist.init_process_group(backend, store=meeting, rank=rank, world_size=workers, timeout=PATIENCE)
 
 
 def _local(rank: int) -> int:
@@ -79,11 +80,12 @@ def loaded(run: Run) -> Dataset:
 
 
 def work(
-    job: Job, dataset: Dataset, listener: Listener, interrupt: Interrupt
+    job: Job, dataset: Dataset, listener: Listener, interrupt: Interrupting
 ) -> tuple[Fitted, Mapping[str, torch.Tensor]]:
     """The fit, by this process among those that have met. What the lead returns counts."""
     name = job.run.recipe.device
-    place = Parallel(job.layout, f"cuda:{_local(dist.get_rank())}" if name == "cuda" else name)
+    name = f"cuda:{_local(dist.get_rank())}" if name == "cuda" else name
+    place = Parallel(job.layout, name, job.microbatches)
     began, meter, before = time.time(), Meter(), traffic.sent_bytes()
     threads = job.run.recipe.threads or 1
     with device.settled(threads):
@@ -94,8 +96,8 @@ def work(
     counted = -1 if before is None or after is None else after - before
     sent = torch.tensor([counted, counted < 0], dtype=torch.int64)
     dist.all_reduce(sent, group=place.groups.everyone)
-    cost = replace(meter.cost, wall_seconds=0.0, cpu_seconds=0.0) + Cost()
-    ideal = 2 * (job.layout.parts - 1) * place.reduced_bytes
+    cost = replace(meter.cost, wall_seconds=0.0, cpu_seconds=0.0)  # the crew's clock counts these
+    ideal = 2 * (job.layout.data - 1) * place.reduced_bytes if job.layout.uncut else 0.0
     total = None if int(sent[1]) else int(sent[0])
     return Fitted(run, cost, began, total, float(ideal)), weights
 

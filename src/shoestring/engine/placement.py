@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from shoestring.core.placement import Objective, Totals
-from shoestring.core.protocols import Batch
+from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
-from shoestring.engine import store
+from shoestring.engine import checkpoint
 
 
 class Local:
@@ -24,7 +24,9 @@ class Local:
     def __init__(self, device: str) -> None:
         self.device = device
 
-    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+    def place(
+        self, model: torch.nn.Module, network: Network, architecture: Plain
+    ) -> torch.nn.Module:
         return model.to(self.device)
 
     def judge(
@@ -32,8 +34,8 @@ class Local:
     ) -> torch.nn.Module:
         return model
 
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
-        return ids
+    def shares(self, ids: torch.Tensor) -> Sequence[torch.Tensor]:
+        return [ids]
 
     def backward(self, objective: Objective, batches: Sequence[Batch]) -> Totals:
         labels = sum(batch.size for batch in batches)
@@ -67,16 +69,19 @@ class Local:
     def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return like(tensor.to(self.device), weight)
 
+    def here(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
     def orthogonal(
         self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         return way(update)
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
-        store.save_tensors(path, tensors, values)
+        checkpoint.save_whole(path, tensors, values)
 
     def load(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        return store.load_tensors(path)
+        return checkpoint.load(path)
 
 
 def differentiate(loss: torch.Tensor) -> None:

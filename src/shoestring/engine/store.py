@@ -140,8 +140,7 @@ def read(path: str | os.PathLike[str]) -> Run:
 
 
 def begun(folder: Path) -> bool:
-    """Whether a fit has planned its first step there, or a search has begun, so that there is
-    something to resume."""
+    """Whether there is something to resume: a fit's first step was planned, or a search begun."""
     if (folder / RUN).exists() or (folder / TRIALS_FOLDER).exists():
         return True
     return (folder / STARTED).exists() and bool(_read(folder, STARTED).recipe.plan)
@@ -229,11 +228,10 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain)
 
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], values: Plain) -> bytes:
-    """Such a file. A tensor that goes under two names, as tied weights do, is there once."""
+    """Such a file. A tensor under two names, as tied weights have, is there once."""
     from safetensors.torch import save
 
-    first: dict[tuple[object, ...], str] = {}
-    same: dict[str, str] = {}
+    first, same = dict[tuple[object, ...], str](), dict[str, str]()
     for name, t in tensors.items():
         place = (t.device, t.data_ptr(), t.dtype, t.shape, t.stride())
         if t.numel() and first.setdefault(place, name) != name:
@@ -275,9 +273,16 @@ def stands(path: Path) -> bool:
 def drop(path: Path) -> None:
     """Removes a checkpoint, in one file or in parts."""
     path.unlink(missing_ok=True)
-    pointer(path).unlink(missing_ok=True)
+    drop_parts(path)
+
+
+def drop_parts(path: Path, but: str = "") -> None:
+    """Removes what several processes wrote of this checkpoint, except for one folder."""
+    if not but:
+        pointer(path).unlink(missing_ok=True)
     for parts in path.parent.glob(f"{path.stem}-*"):
-        remove(parts)
+        if parts.name != but:
+            remove(parts)
 
 
 def append_lines(path: Path, lines: Iterable[Plain]) -> None:

@@ -82,7 +82,8 @@ class Distribute(Placer):
             raise ValueError(
                 "workers that come and go have the whole model each: leave strategy and mesh out"
             )
-        if not self.elastic and self.microbatches is not None and self.layout.pipeline == 1:
+        pipeline = self.strategy == "pipeline" if self.elastic else self.layout.pipeline > 1
+        if self.microbatches is not None and not pipeline:
             raise ValueError("microbatches are of strategy=pipeline")
 
     @property
@@ -164,9 +165,10 @@ class Distribute(Placer):
             workers = train.Workers.parsed(self.workers or str(self.layout.workers))
             return train.fitted(job, workers, cluster, meter, listener, lambda: interrupt.asked)
         parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
+        parallel_fit.possible(run, self.layout)
         job = parallel_fit.budgeted(run, self.layout, budget, log_every)
         job = replace(job, microbatches=self.microbatches)
-        return parallel_fit.fitted(job, meter, listener, lambda: interrupt.asked)
+        return parallel_fit.fitted(job, dataset, meter, listener, interrupt)
 
 
 TECHNIQUE = Distribute

@@ -133,6 +133,10 @@ class Transfer(Hook):
             )
         return told
 
+    @property
+    def whole_weights(self) -> bool:  # type: ignore[override]  # a class attribute there
+        return self.freeze != "none" or self.unfreeze != "none"
+
     def begin_step(self, model: torch.nn.Module, network: Network, progress: float) -> None:
         from torch.nn.modules.batchnorm import _BatchNorm
 

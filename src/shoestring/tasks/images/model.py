@@ -11,12 +11,13 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from shoestring.core.dividing import Matrix, Stage
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Aligned, Donor, Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.units import Kept, UnitGroup
-from shoestring.tasks.images import efficientnet, layers, pretrained, units
+from shoestring.tasks.images import divide, efficientnet, layers, pretrained, units
 from shoestring.tasks.images.traced import TimmNetwork, counted_macs, preprocessing, timm_donor
 
 
@@ -81,6 +82,15 @@ class ImageNetwork:
         names = ["stem", *(f"stage_{n}" for n in range(1, len(begins) - 1)), "head"]
         ends = [*begins[1:], len(rows)]
         return [(name, rows[a:b]) for name, a, b in zip(names, [0, *begins[1:]], ends, strict=True)]
+
+    def blocks(self, model: nn.Module) -> Sequence[nn.Module]:
+        return divide.blocks(model)
+
+    def matrices(self, model: nn.Module, ways: int) -> Mapping[str, Matrix]:
+        return divide.matrices(model, ways)
+
+    def stages(self, model: nn.Module, architecture: Plain, count: int) -> Sequence[Stage]:
+        return divide.stages(model, architecture, count)
 
     def donor(self, words: str) -> Donor:
         from shoestring.tasks.images.transfer import published

@@ -14,7 +14,6 @@ import math
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from shoestring.core.receipt import Plain
@@ -46,6 +45,7 @@ class Encoder(nn.Module):
 
     def __init__(self, embedding: int, units: list[int], dropout: float) -> None:
         super().__init__()
+        self.units = units[-1]  # of a direction, as they leave it
         sizes = list(zip([embedding, *(2 * size for size in units)], units, strict=False))
         self.forwards = nn.ModuleList(nn.LSTM(*size) for size in sizes)
         self.backwards = nn.ModuleList(nn.LSTM(*size) for size in sizes)
@@ -172,7 +172,11 @@ class LstmTranslator(nn.Module):
         rows_N: torch.Tensor,
     ) -> torch.Tensor:
         """(N, V) logits of the target positions `rows_N`, counted in a flattened (T, B)."""
-        memory = self.encode(source_BS, lengths_B)
+        return self.read_off(self.encode(source_BS, lengths_B), target_in_BT, rows_N)
+
+    def read_off(
+        self, memory: Memory, target_in_BT: torch.Tensor, rows_N: torch.Tensor
+    ) -> torch.Tensor:
         hidden_TBF, _ = self._decoded(target_in_BT, memory)
         return cast(torch.Tensor, self.output(self._read(taken(hidden_TBF.flatten(0, 1), rows_N))))
 
@@ -197,18 +201,28 @@ class LstmTranslator(nn.Module):
     def _read(self, hidden_RF: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.decoder.readout(hidden_RF))
 
-    def _embedded(self, pieces: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.dropout(F.embedding(pieces, table) * self.scale))
+    def _embedded(self, pieces: torch.Tensor, table: nn.Embedding) -> torch.Tensor:
+        return cast(torch.Tensor, self.dropout(table(pieces) * self.scale))
 
-    def _target_table(self) -> torch.Tensor:
-        return self.embedding.weight if self.tied else self.target_embedding.weight
+    def _target_table(self) -> nn.Embedding:
+        return self.embedding if self.tied else self.target_embedding
 
     # --- step by step ---
 
     def encode(self, source_BS: torch.Tensor, lengths_B: torch.Tensor) -> Memory:
-        x_SBE = self._embedded(source_BS.T, self.embedding.weight)
+        return self.remembered(source_BS, *self.encoded(source_BS, lengths_B))
+
+    def encoded(
+        self, source_BS: torch.Tensor, lengths_B: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, S, D) states, and (B, D) where both directions end."""
+        x_SBE = self._embedded(source_BS.T, self.embedding)
         states_SBD, ends_BD = self.encoder(x_SBE, lengths_B)
-        states_BSD = self.dropout(states_SBD).transpose(0, 1)
+        return self.dropout(states_SBD).transpose(0, 1), ends_BD
+
+    def remembered(
+        self, source_BS: torch.Tensor, states_BSD: torch.Tensor, ends_BD: torch.Tensor
+    ) -> Memory:
         return Memory(
             states_BSD,
             self.decoder.attention.key(states_BSD),

@@ -11,12 +11,13 @@ from typing import cast
 import torch
 from torch import nn
 
+from shoestring.core.dividing import Matrix, Stage
 from shoestring.core.protocols import Aligned, Donor, Examples, Predictor
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.units import Kept, UnitGroup
 from shoestring.tasks.translation import architecture as sizes
-from shoestring.tasks.translation import units
+from shoestring.tasks.translation import divide, units
 from shoestring.tasks.translation.feed import Pairs
 from shoestring.tasks.translation.lstm import LstmTranslator
 from shoestring.tasks.translation.special import PAD
@@ -65,6 +66,15 @@ class TranslationNetwork:
         )
         found = dict(model.named_children())
         return [(name, found[name]) for name in names if name in found]
+
+    def blocks(self, model: nn.Module) -> Sequence[nn.Module]:
+        return divide.blocks(cast(Translator, model))
+
+    def matrices(self, model: nn.Module, ways: int) -> Mapping[str, Matrix]:
+        return divide.matrices(cast(Translator, model), ways)
+
+    def stages(self, model: nn.Module, architecture: Plain, count: int) -> Sequence[Stage]:
+        return divide.stages(cast(Translator, model), architecture, count)
 
     def donor(self, words: str) -> Donor:
         from shoestring.tasks.translation import marian

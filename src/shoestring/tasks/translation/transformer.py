@@ -228,28 +228,40 @@ class TransformerTranslator(nn.Module):
     ) -> torch.Tensor:
         """(N, V) logits of the target positions `rows_N`, counted in a flattened (T, B)."""
         memory = self.encode(source_BS, lengths_B)
-        x_BTH = self._embedded(target_in_BT, self._target_table(), 0)
+        x_BTH = self.begun_target(target_in_BT)
         for layer in self.decoder:
             x_BTH = layer(x_BTH, memory)
-        # Norm and output row by row: rows are counted with the sentence last, as the LSTM has it.
-        batch, longest = target_in_BT.shape
+        return self.read_off(x_BTH, rows_N)
+
+    def begun(self, source_BS: torch.Tensor) -> torch.Tensor:
+        """(B, S, H) what the first layer of the encoder reads."""
+        return self._embedded(source_BS, self.embedding, 0)
+
+    def begun_target(self, target_in_BT: torch.Tensor) -> torch.Tensor:
+        """(B, T, H) what the first layer of the decoder reads."""
+        return self._embedded(target_in_BT, self._target_table(), 0)
+
+    def read_off(self, x_BTH: torch.Tensor, rows_N: torch.Tensor) -> torch.Tensor:
+        """(N, V) logits, norm and output row by row: rows are counted with the sentence last, as
+        the LSTM has it."""
+        batch, longest, _ = x_BTH.shape
         here_N = rows_N % batch * longest + rows_N // batch
         x_NH = taken(x_BTH.flatten(0, 1), here_N)
         return cast(torch.Tensor, self.output(self.decoder_norm(x_NH)))
 
-    def _embedded(self, pieces_BT: torch.Tensor, table: torch.Tensor, begin: int) -> torch.Tensor:
-        x_BTH = F.embedding(pieces_BT, table) * math.sqrt(self.units)
+    def _embedded(self, pieces_BT: torch.Tensor, table: nn.Embedding, begin: int) -> torch.Tensor:
+        x_BTH = table(pieces_BT) * math.sqrt(self.units)
         places_TH = positions(begin, pieces_BT.shape[1], self.units, x_BTH.device)
         return cast(torch.Tensor, self.dropout(x_BTH + places_TH))
 
-    def _target_table(self) -> torch.Tensor:
-        return self.embedding.weight if self.tied else self.target_embedding.weight
+    def _target_table(self) -> nn.Embedding:
+        return self.embedding if self.tied else self.target_embedding
 
     # --- step by step ---
 
     def encode(self, source_BS: torch.Tensor, lengths_B: torch.Tensor) -> Memory:
         inside_BS = source_BS != PAD
-        x_BSH = self._embedded(source_BS, self.embedding.weight, 0)
+        x_BSH = self.begun(source_BS)
         for layer in self.encoder:
             x_BSH = layer(x_BSH, inside_BS[:, None, None])
         return Memory(self.encoder_norm(x_BSH), inside_BS)
