@@ -87,6 +87,7 @@ def _found(workers: int, precision: str, steps: int) -> dict[str, Any]:
                     "mesh": mesh,
                     "source": str(folder / ("bars.npz" if pictures else "words.tsv")),
                     "steps": steps,
+                    "precision": precision,
                     "recipe": {
                         "network": {**network, "dropout": 0.0},
                         "batch_size": 64 if pictures else 128,
@@ -99,9 +100,7 @@ def _found(workers: int, precision: str, steps: int) -> dict[str, Any]:
         words = [sys.executable, "-m", "tests.engine.parallel_rank", str(folder)]
         settings = environment(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
         running = [
-            subprocess.Popen(
-                [*words, str(r), str(workers), precision], env=settings, cwd=HERE.parent
-            )
+            subprocess.Popen([*words, str(r), str(workers)], env=settings, cwd=HERE.parent)
             for r in range(workers)
         ]
         codes = [process.wait() for process in running]

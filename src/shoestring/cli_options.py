@@ -26,7 +26,6 @@ _GIVEN = "shoestring.task_options"  # where a context keeps those that were said
 _PREFIX = "task_"  # of the parameters that hold them
 _WITH_RESUME = {"source", "out", "resume", "budget", "log_every", "details", "quiet", "as_json"}
 _WITH_RESUME |= {"cluster", "cluster_cpus", "cluster_wait"}
-_WITH_RESUME |= {"techniques"}  # of which `train` takes those that see to the processes
 
 
 @dataclass(frozen=True)
@@ -143,11 +142,21 @@ def refuse_changes(context: click.Context) -> None:
     """A resumed run goes on as it began: anything else that is said would be lost."""
     for parameter in context.command.get_params(context):
         said = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if parameter.name == "techniques":
+            said = not all(map(_places, context.params[parameter.name]))
         if said and parameter.name not in _WITH_RESUME:
             raise UserError(
                 f"{parameter.opts[0]} cannot be changed by --resume: a run goes on as it began; "
                 "start a new one for another recipe"
             )
+
+
+def _places(words: str) -> bool:
+    """Whether a technique sees to the processes of a fit, which may be others each time."""
+    from shoestring import plugins
+    from shoestring.core.techniques import Placer
+
+    return issubclass(plugins.technique_class(words.partition(":")[0]), Placer)
 
 
 def _kinds(options: type[Any]) -> dict[str, _Kind]:

@@ -37,7 +37,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def case(folder: Path, mesh: str, network: dict[str, Any], steps: int = 3, **more: Any) -> Any:
+def case(
+    folder: Path,
+    mesh: str,
+    network: dict[str, Any],
+    steps: int = 3,
+    precision: str = "float64",
+    **more: Any,
+) -> dict[str, Any]:
     pictures = network["kind"] in ("classic", "compact")
     recipe = {
         "network": network,
@@ -48,7 +55,8 @@ def case(folder: Path, mesh: str, network: dict[str, Any], steps: int = 3, **mor
         **more,
     }
     source = folder / ("bars.npz" if pictures else "words.tsv")
-    return {"mesh": mesh, "source": str(source), "steps": steps, "recipe": recipe}
+    found = {"mesh": mesh, "source": str(source), "steps": steps, "precision": precision}
+    return {**found, "recipe": recipe}
 
 
 def found(folder: Path, workers: int, cases: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +112,7 @@ def by_two(folder: Path) -> dict[str, Any]:
             "data normalised": case(folder, "data2", COMPACT, batch_size=64),
             "fsdp": case(folder, "fsdp2", TRANSFORMER, hooks=HOOKS),
             "fsdp of pictures": case(folder, "fsdp2", CLASSIC),
+            "fsdp in float32": case(folder, "fsdp2", LSTM, precision="float32"),
             "fsdp with Muon": case(folder, "fsdp2", TRANSFORMER, optimizer="muon", clip=None),
             "tensor": case(folder, "tensor2", TRANSFORMER, hooks=HOOKS),
             "tensor of pictures": case(folder, "tensor2", COMPACT),
@@ -130,6 +139,11 @@ def by_two(folder: Path) -> dict[str, Any]:
 )
 def test_two_processes_take_the_steps_of_one(by_two: dict[str, Any], name: str) -> None:
     same(by_two[name])
+
+
+def test_a_fit_in_its_own_precision_is_the_same_but_for_rounding(by_two: dict[str, Any]) -> None:
+    one = by_two["fsdp in float32"]
+    assert one["losses"] == pytest.approx(one["own"], rel=1e-4)
 
 
 def test_muon_makes_whole_matrices_orthogonal(by_two: dict[str, Any]) -> None:

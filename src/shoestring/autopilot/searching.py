@@ -119,11 +119,17 @@ def _technique(searcher: Searcher) -> Technique:
 
 
 def refused(words: Iterable[str]) -> None:
-    """Raises UserError for techniques that search before a fit: comparing many fits that would each
-    search for themselves says nothing of one thing."""
+    """Raises UserError for techniques that search before a fit, since comparing many fits that
+    would each search for themselves says nothing of one thing, and for those that say where it is
+    done."""
     for spelled in words:
-        if isinstance(plugins.technique(spelled), Searcher):
-            name = spelled.partition(":")[0]
+        technique, name = plugins.technique(spelled), spelled.partition(":")[0]
+        if isinstance(technique, Placer):
+            raise UserError(
+                f"{name} says which processes do a fit, and the fits that are compared here are "
+                "each done by one; leave it out"
+            )
+        if isinstance(technique, Searcher):
             raise UserError(
                 f"{name} searches before a fit, and the fits that are compared here are of given "
                 f"recipes; search first (train --with {spelled}), then give that run as --recipe"

@@ -47,6 +47,7 @@ class FullyCut(Cut):
         for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)  # sums: the labels divide them
+                module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
         self._weights = list(model.parameters())
         return model
 

@@ -52,7 +52,7 @@ def led(
         )
     from shoestring.engine import parallel_worker
 
-    _meet(job.run.recipe.device)
+    _meet()
     _word(to_plain(job))
     return parallel_worker.work(job, dataset, listener, interrupt)
 
@@ -71,9 +71,9 @@ def followed() -> Path:
     """Takes part in the fit that the first process leads, and waits until its run is finished."""
     import torch.distributed as dist
 
-    from shoestring.engine import device, interrupt, parallel_worker
+    from shoestring.engine import interrupt, parallel_worker
 
-    _meet(device.resolve(os.environ.get("SHOESTRING_DEVICE", "auto")))
+    _meet()
     job = from_plain(Job, _word(None))
     with interrupt.listening() as asked:
         parallel_worker.work(job, parallel_worker.loaded(job.run), Quiet(), asked)
@@ -82,7 +82,7 @@ def followed() -> Path:
     return path
 
 
-def _meet(device: str) -> None:
+def _meet() -> None:
     """Under a name of its own for each restart: new processes would otherwise dial the addresses
     of dead ones (3 of 10 restarts failed so)."""
     from torch._C._distributed_c10d import PrefixStore
@@ -92,13 +92,14 @@ def _meet(device: str) -> None:
 
     store, rank, workers = next(rendezvous("env://"))
     restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    parallel_worker.begin(device, PrefixStore(f"shoestring-{restart}", store), rank, workers)
+    parallel_worker.begin(PrefixStore(f"shoestring-{restart}", store), rank, workers)
 
 
 def _word(value: Any) -> Any:
     """The lead's plain value, in all processes."""
+    import torch
     import torch.distributed as dist
 
     held = [json.dumps(value)]
-    dist.broadcast_object_list(held, 0)
+    dist.broadcast_object_list(held, 0, device=torch.device("cpu"))
     return json.loads(held[0])

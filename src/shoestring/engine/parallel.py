@@ -80,12 +80,12 @@ class Parallel:
         carried = torch.stack([torch.as_tensor(x, device=self.device).double() for x in said])
         gradients = self.cut.gradients()
         self._add_up(carried, self.cut.loose(gradients))
-        loss_sum, right, labels, examples, wishes = carried.unbind()
+        _, _, labels, examples, wishes = carried.tolist()
         # Those that share a part of a batch would otherwise hear of it in different steps.
         shared = self.layout.workers > self.layout.parts
-        self._heard = self.agree(self._wished) if shared else bool(wishes > 0)
-        torch._foreach_div_(gradients, float(labels))
-        return Totals(loss_sum, right, int(labels), int(examples))
+        self._heard = self.agree(self._wished) if shared else wishes > 0
+        torch._foreach_div_(gradients, labels)
+        return Totals(carried[0], carried[1], int(labels), int(examples))
 
     def _add_up(self, carried: torch.Tensor, gradients: list[torch.Tensor]) -> None:
         """Adds up over the parts of a batch, in place; the few numbers first, with the gradients

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     job = Job.read(folder)
     try:
         meeting = FileStore(str(folder / RENDEZVOUS), job.layout.workers)
-        begin(job.run.recipe.device, meeting, rank, job.layout.workers)
+        begin(meeting, rank, job.layout.workers)
         fitted, weights = work(job, loaded(job.run), listener, interrupt)
         if not rank:
             store.save_tensors(folder / FITTED, weights, to_plain(fitted))
@@ -58,12 +58,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def begin(device_name: str, meeting: Store, rank: int, workers: int) -> None:
-    """Meets the other processes."""
+def begin(meeting: Store, rank: int, workers: int) -> None:
+    """Meets the other processes, who need not know yet on which device they will work."""
     backend = "gloo"
-    if device_name.startswith("cuda"):
-        backend = "nccl"
-        torch.cuda.set_device(_local(rank))
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(_local(rank) % torch.cuda.device_count())
     dist.init_process_group(backend, store=meeting, rank=rank, world_size=workers, timeout=PATIENCE)
 
 
