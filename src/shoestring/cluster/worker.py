@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 LEDGER = "SHOESTRING_LEDGER"  # a folder where workers note which examples they took, for a check
+BROUGHT = f".{FITTED}"  # in the run's folder: what came of the fit
 LISTENS_SECONDS = 1.0  # between two looks at whether it is to stop
 
 
@@ -67,7 +68,7 @@ def worked(given: dict[str, Any]) -> None:
         if lead:
             kept = replace(found, run=replace(found.run, path=Path()))
             files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-            files[FITTED] = store.tensor_bytes(weights, to_plain(kept))
+            files[BROUGHT] = store.tensor_bytes(weights, to_plain(kept))
             ray.get(shelf.keep.remote(files))
             ray.get(shelf.end.remote("it is done"))
 
