@@ -32,9 +32,9 @@ from shoestring.cluster.worker import LEDGER
 from shoestring.engine import store
 from shoestring.engine.study import JOURNAL
 from tests import tiny
-from tests.cluster.conftest import ENVIRONMENT, STORE_BYTES
+from tests.cluster.conftest import ENVIRONMENT, SMALL
 
-STEPS, BATCH, TRIALS = 500, 12, 4
+STEPS, BATCH, TRIALS = 400, 12, 4
 EXAMPLES = 216  # of the training split of the tiny pictures: whole batches, none is left over
 FIT = ("worker killed", "node killed", "shrunk and grown")
 SEARCH = ("trial's node killed", "driver killed and resumed")
@@ -70,7 +70,7 @@ class Ring:
 
     @staticmethod
     def _size() -> dict[str, Any]:
-        return {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+        return {"num_cpus": 1, **SMALL}
 
     def whole(self) -> None:
         """The second node is there."""

@@ -15,7 +15,14 @@ from shoestring.cluster import session as sessions
 from shoestring.cluster.session import Asked, Session
 from tests import tiny
 
-STORE_BYTES = 80 << 20  # of objects, a node: the least that Ray takes is 75 MiB
+# Of a node: objects (the least that Ray takes is 75 MiB), and none of the processes that are for
+# whoever watches.
+STORE_BYTES = 80 << 20
+SMALL = {
+    "object_store_memory": STORE_BYTES,
+    "include_dashboard": False,
+    "include_log_monitor": False,
+}
 ENVIRONMENT = {
     **sessions.ALWAYS,
     **sessions.PATIENT,
@@ -23,6 +30,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     # A node that is busy answers late: its processes share two cores with all the others here.
     "RAY_health_check_timeout_ms": "20000",
+    "RAY_agent_register_timeout_ms": "300000",
 }
 
 
@@ -37,9 +45,7 @@ class Ring:
         return str(self.cluster.address)
 
     def add(self, cpus: int = 1) -> Any:
-        return self.cluster.add_node(
-            num_cpus=cpus, object_store_memory=STORE_BYTES, include_dashboard=False
-        )
+        return self.cluster.add_node(num_cpus=cpus, **SMALL)
 
     def kill(self, node: Any) -> None:
         """As if its power went: nothing is handed over."""
@@ -68,7 +74,7 @@ def eventually(what: Callable[[], Any], seconds: float = 120.0) -> Any:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ring() -> Iterator[Ring]:
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
@@ -78,14 +84,7 @@ def ring() -> Iterator[Ring]:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 1,
-            "object_store_memory": STORE_BYTES,
-            "include_dashboard": False,
-        },
-    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **SMALL})
     made = Ring(cluster)
     yield made
     cluster.shutdown()
@@ -96,10 +95,20 @@ def ring() -> Iterator[Ring]:
             os.environ[name] = value
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def session(ring: Ring) -> Iterator[Session]:
     with sessions.joined(Asked(ring.address)) as found:
+        token = sessions._SESSION.set(None)  # for the tests of this folder that ask for it alone
         yield found
+        sessions._SESSION.reset(token)
+
+
+@pytest.fixture
+def here(session: Session) -> Iterator[Session]:
+    """The cluster, as what is called in the test finds it."""
+    token = sessions._SESSION.set(session)
+    yield session
+    sessions._SESSION.reset(token)
 
 
 @pytest.fixture(scope="session")

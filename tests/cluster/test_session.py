@@ -14,6 +14,7 @@ from shoestring import cli
 from shoestring.__main__ import main
 from shoestring.cluster import nodes
 from shoestring.cluster import session as sessions
+from shoestring.cluster.pool import RayPool
 from shoestring.cluster.session import Asked, Session
 from shoestring.core.errors import MissingExtra, RunError, UserError
 
@@ -74,6 +75,16 @@ def test_a_cluster_that_is_silent_for_long_is_given_up(monkeypatch: pytest.Monke
     pulse.address, pulse._last = "10.0.0.1:6379", float("-inf")
     with pytest.raises(RunError, match="has not answered"):
         pulse.check()
+
+
+def test_who_works_on_a_silent_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulse = sessions.Pulse.__new__(sessions.Pulse)
+    pulse.address, pulse._last, pulse._nodes = "10.0.0.1:6379", float("-inf"), []
+    silent = Session(Asked("10.0.0.1:6379"), "10.0.0.1:6379", pulse, started=False)
+    pool = RayPool(silent)
+    for question in (pool.room, pool.size, lambda: list(pool.results())):
+        with pytest.raises(RunError, match="go on with --resume"):
+            question()
 
 
 def told(*words: str) -> str:

@@ -76,7 +76,7 @@ def test_the_shelf_keeps_files_and_words(tmp_path: Path) -> None:
 
 
 def test_more_workers_than_there_are_is_said_before_anything_is_trained(
-    session: Session, source: Path, tmp_path: Path
+    here: Session, source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"9 workers of 1 cpu were asked for"):
         shoestring.train(
@@ -86,13 +86,13 @@ def test_more_workers_than_there_are_is_said_before_anything_is_trained(
 
 @pytest.mark.slow
 def test_a_fit_on_the_cluster_is_the_fit_of_this_process(
-    session: Session, source: Path, tmp_path: Path
+    here: Session, source: Path, tmp_path: Path
 ) -> None:
-    here = shoestring.train(source, out=tmp_path / "here", steps=20, **SHORT)
+    alone = shoestring.train(source, out=tmp_path / "alone", steps=20, **SHORT)
     there = shoestring.train(
         source, out=tmp_path / "there", steps=20, techniques=["distribute:workers=1"], **SHORT
     )
-    losses = [[look["validation_loss"] for look in run.curve] for run in (here, there)]
+    losses = [[look["validation_loss"] for look in run.curve] for run in (alone, there)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 

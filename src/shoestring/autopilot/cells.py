@@ -273,7 +273,7 @@ class Work:
                         self._failed(cell, RunError(done.error))
                         continue
                     path = folder_of(self.home, cell.name, seed)
-                    store.take(path, done.files)
+                    fits.taken(path, done.files)
                     self._told(every - len(left) - len(going), every, cell, store.read(path))
                     self._written()
         finally:

@@ -176,14 +176,16 @@ def joined(asked: Asked) -> Iterator[Session]:
         raise RunError("this process is part of a cluster already; one at a time")
     _start(address, asked)
     where = address or "this machine"
-    pulse = Pulse(where)
-    session = Session(asked, where, pulse, started=address is None)
-    token = _SESSION.set(session)
     try:
-        yield session
+        pulse = Pulse(where)
+        session = Session(asked, where, pulse, started=address is None)
+        token = _SESSION.set(session)
+        try:
+            yield session
+        finally:
+            _SESSION.reset(token)
+            pulse.end()
     finally:
-        _SESSION.reset(token)
-        pulse.end()
         _leave()
 
 
@@ -209,6 +211,7 @@ def _address(said: str) -> str | None:
 
 
 def _start(address: str | None, asked: Asked) -> None:
+    import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     options |= {"namespace": "shoestring"}
@@ -221,9 +224,11 @@ def _start(address: str | None, asked: Asked) -> None:
     joining = threading.Thread(target=_init, args=(options, failed), daemon=True)
     joining.start()
     joining.join(None if address is None else JOIN_SECONDS)
-    if not joining.is_alive() and not failed:
+    if not joining.is_alive() and ray.is_initialized():
         return
-    why = f"nobody answered within {JOIN_SECONDS:.0f} s"
+    why = "its node did not start in time, as on a machine that is very busy"
+    if joining.is_alive():
+        why = f"nobody answered within {JOIN_SECONDS:.0f} s"
     if failed:
         why = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
     _leave()

@@ -26,7 +26,8 @@ class Shelf:
 
     def files(self) -> dict[str, bytes]:
         """The files of the run's folder, from which a fit goes on."""
-        return {p.name: p.read_bytes() for p in sorted(self._folder.iterdir()) if p.is_file()}
+        own = [path for path in sorted(self._folder.iterdir()) if not path.name.startswith(".")]
+        return {path.name: path.read_bytes() for path in own if path.is_file()}
 
     def keep(self, files: Mapping[str, bytes]) -> None:
         for name in sorted(files, key=lambda name: name == store.CHECKPOINT):  # it comes last

@@ -24,9 +24,9 @@ import torch
 from shoestring.cluster.nodes import Surroundings
 from shoestring.cluster.session import Session
 from shoestring.cluster.shelf import Shelf
-from shoestring.cluster.worker import worked
+from shoestring.cluster.worker import BROUGHT, worked
 from shoestring.core.budget import Meter
-from shoestring.core.errors import RunError
+from shoestring.core.errors import Interrupted, RunError, UserError
 from shoestring.core.listener import Listener
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
@@ -42,6 +42,7 @@ RESIZE_SECONDS = 15.0  # between two looks at whether more workers could join
 START_SECONDS = "90"  # for a group of workers to start, before it is tried with fewer
 CHECKPOINT_SECONDS = 10.0  # workers that come and go lose what was done since
 POLL_SECONDS = 0.3
+STOP_SECONDS = 60.0  # for workers to save, once somebody asked to stop
 Way = Callable[[], Any]
 
 
@@ -88,14 +89,18 @@ def fitted(
     began = time.time()
     training = _Training(_trainer(given, workers, threads, gpus, folder))
     training.start()
-    told, error = False, None
+    told: float | None = None
+    error: UserError | None = None
     try:
         while training.is_alive():
             training.join(POLL_SECONDS)
             session.pulse.check()
-            if asked() and not told:
-                told = True
+            if asked() and told is None:
+                told = time.monotonic()
                 shelf.ask.remote()
+            if told is not None and time.monotonic() - told > STOP_SECONDS:
+                # There are no workers that could save: they are waited for, or were lost.
+                raise Interrupted(f"stopped while workers were awaited; {resumable(job.run)}")
             for line in ray.get(shelf.said.remote()):
                 error = pass_on(line, listener) or error
         for line in ray.get(shelf.said.remote()):
@@ -104,12 +109,12 @@ def fitted(
         raise RunError(f"the cluster was lost: {lost}; {resumable(job.run)}") from lost
     if error is not None:
         raise error
-    if training.error or not (folder / FITTED).exists():
+    if training.error or not (folder / BROUGHT).exists():
         why = training.error or "no worker brought anything back"
         raise RunError(f"the fit did not end: {why}; {resumable(job.run)}")
-    weights, plain = store.load_tensors(folder / FITTED)
+    weights, plain = store.load_tensors(folder / BROUGHT)
     found = from_plain(Fitted, plain, FITTED)
-    (folder / FITTED).unlink()
+    (folder / BROUGHT).unlink()
     store.remove(folder / STORAGE)
     meter.cost += replace(found.cost, wall_seconds=0.0, cpu_seconds=0.0)
     run = replace(found.run, path=job.run.path)

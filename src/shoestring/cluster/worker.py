@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 LEDGER = "SHOESTRING_LEDGER"  # a folder where workers note which examples they took, for a check
+BROUGHT = f".{FITTED}"  # in the run's folder: what came of the fit
 LISTENS_SECONDS = 1.0  # between two looks at whether it is to stop
 
 
@@ -67,7 +68,7 @@ def worked(given: dict[str, Any]) -> None:
         if lead:
             kept = replace(found, run=replace(found.run, path=Path()))
             files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-            files[FITTED] = store.tensor_bytes(weights, to_plain(kept))
+            files[BROUGHT] = store.tensor_bytes(weights, to_plain(kept))
             ray.get(shelf.keep.remote(files))
             ray.get(shelf.end.remote("it is done"))
 
@@ -112,10 +113,10 @@ class OnRay(Parallel):
         self._shelf = shelf
         self._ledger = Ledger.of(self)
 
-    def shard(self, ids: torch.Tensor) -> torch.Tensor:
-        own = super().shard(ids)
+    def shares(self, ids: torch.Tensor) -> Sequence[torch.Tensor]:
+        own = super().shares(ids)
         if self._ledger is not None:
-            self._ledger.note(own)
+            self._ledger.note([n for piece in own for n in piece.tolist()])
         return own
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
@@ -150,12 +151,12 @@ class Ledger:
         began = float(place.told(time.time()))  # the same for all that began together
         return Ledger(Path(folder) / f"{began:.6f}-{os.getpid()}.jsonl", began, place.workers)
 
-    def note(self, ids: torch.Tensor) -> None:
+    def note(self, ids: Sequence[int]) -> None:
         line = {
             "began": self.began,
             "workers": self.workers,
             "step": self.taken,
-            "ids": ids.tolist(),
+            "ids": list(ids),
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

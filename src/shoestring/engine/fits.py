@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from shoestring.core.budget import Budget, Meter
 from shoestring.core.errors import RunError
@@ -140,6 +141,15 @@ def cell(job: Job, site: Site) -> Made:
     Pool(halves, stop).fitted(run, asked.seconds)
     files = {path.name: path.read_bytes() for path in site.folder.iterdir() if path.is_file()}
     return {}, files
+
+
+def taken(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A finished run's folder, of the files of one that was made elsewhere; run.json comes last."""
+    if folder.exists():  # of one that was killed
+        store.remove(folder)
+    store.create(folder)
+    for name in sorted(files, key=lambda name: name == store.RUN):
+        store.write_atomically(folder / name, files[name])
 
 
 class _Asked(Interrupt):

@@ -142,18 +142,8 @@ def read(path: str | os.PathLike[str]) -> Run:
     return _read(folder, RUN)
 
 
-def take(folder: Path, files: Mapping[str, bytes]) -> None:
-    """A finished run's folder, of the files of one that was made elsewhere; run.json comes last."""
-    if folder.exists():  # of one that was killed
-        remove(folder)
-    create(folder)
-    for name in sorted(files, key=lambda name: name == RUN):
-        write_atomically(folder / name, files[name])
-
-
 def begun(folder: Path) -> bool:
-    """Whether a fit has planned its first step there, or a search has begun, so that there is
-    something to resume."""
+    """Whether there is something to resume: a fit's first step was planned, or a search begun."""
     if (folder / RUN).exists() or (folder / TRIALS_FOLDER).exists():
         return True
     return (folder / STARTED).exists() and bool(_read(folder, STARTED).recipe.plan)
@@ -241,11 +231,10 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain)
 
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], values: Plain) -> bytes:
-    """Such a file. A tensor that goes under two names, as tied weights do, is there once."""
+    """Such a file. A tensor under two names, as tied weights have, is there once."""
     from safetensors.torch import save
 
-    first: dict[tuple[object, ...], str] = {}
-    same: dict[str, str] = {}
+    first, same = dict[tuple[object, ...], str](), dict[str, str]()
     for name, t in tensors.items():
         place = (t.device, t.data_ptr(), t.dtype, t.shape, t.stride())
         if t.numel() and first.setdefault(place, name) != name:
