@@ -94,7 +94,7 @@ def test_broken_files_are_listed_each_with_its_reason(tmp_path: Path) -> None:
     assert (finding.count, finding.dropped) == (3, 3)
     names = [line.partition(": ")[0] for line in finding.examples]
     assert names == ["a/cut.png", "a/zero.jpg", "b/text.gif"]
-    with pytest.raises(DataError, match=r"3 pictures cannot be read.*a/cut.png.*on_bad=skip"):
+    with pytest.raises(DataError, match=r"3 pictures cannot be read.*a/cut.png.*--on-bad skip"):
         loaded(tmp_path, on_bad="stop")
 
 

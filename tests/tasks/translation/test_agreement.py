@@ -10,6 +10,7 @@ import torch
 
 from shoestring.core.errors import BundleError
 from shoestring.tasks.translation.agreement import agreement
+from shoestring.tasks.translation.steps import GraphSteps
 from tests.tasks.translation.shipping import examples, made, model
 
 
@@ -49,3 +50,12 @@ def test_there_has_to_be_something_to_compare_on(tmp_path: Path) -> None:
     nothing.hashes = nothing.hashes[:0]
     with pytest.raises(BundleError, match=r"there is no example to compare"):
         agreement(model(), opened.predictor, nothing)
+
+
+def test_a_graph_of_whole_sentences_that_says_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = made(tmp_path)
+    monkeypatch.setattr(GraphSteps, "whole", lambda _, source, limit: [5] * min(limit, 3))
+    with pytest.raises(BundleError, match=r"are translated otherwise alone than step by step"):
+        agreement(model(), opened.predictor, examples())

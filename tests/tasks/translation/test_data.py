@@ -251,7 +251,7 @@ def test_unusual_text_goes_through(corpus: Path) -> None:
 def test_broken_lines_stop_or_are_left_out(corpus: Path) -> None:
     path = corpus / "train.de"
     path.write_bytes(path.read_bytes().replace(PAIRS[41][1].encode(), b"d\xf6rt", 1))
-    with pytest.raises(DataError, match=r"train\.de, line 42: .*on_bad=skip"):
+    with pytest.raises(DataError, match=r"train\.de, line 42: .*--on-bad skip"):
         load(corpus, source="en")
     found = load(corpus, source="en", on_bad="skip")
     assert findings(found) == {"broken": (1, 1)}

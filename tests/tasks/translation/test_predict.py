@@ -251,6 +251,29 @@ def test_a_bundle_that_lacks_something_says_what(opened: bundle.Bundle, tmp_path
             bundle.predictor({**manifest, "facts": facts}, listed)
 
 
+@pytest.mark.parametrize("method", ["none", "dynamic"])
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_a_bundle_from_before_greedy_search_was_one_graph_answers_the_same(
+    kind: str, method: str, tmp_path: Path
+) -> None:
+    now = made(tmp_path, kind, {"method": method})
+    files = {n: (now.path / n).read_bytes() for n in now.manifest["files"]}
+    assert "whole.onnx" in files
+    older = {n: data for n, data in files.items() if n != "whole.onnx"}
+    before = bundle.predictor(now.manifest, older, threads=1)
+    for line in SOURCES[:12]:
+        asked = AnswerOptions(beam=1)
+        assert before.predict([line], asked) == now.predict(line, asked)
+
+
+def test_a_graph_of_whole_sentences_has_to_fit_the_others(tmp_path: Path) -> None:
+    one = made(tmp_path, "lstm", {"method": "dynamic"})
+    files = {n: (one.path / n).read_bytes() for n in one.manifest["files"]}
+    wrong = {**files, "whole.onnx": files["greedy.onnx"]}
+    with pytest.raises(BundleError, match=r"encoder\.onnx and whole\.onnx do not fit"):
+        bundle.predictor(one.manifest, wrong)
+
+
 PIPED = """
 import resource, sys
 from shoestring.bundle import bundle

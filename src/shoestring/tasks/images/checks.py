@@ -47,7 +47,7 @@ def broken(source: Source, pictures: Pictures, on_bad: str) -> list[Finding]:
     if on_bad == "stop":
         raise DataError(
             f"{counted(len(bad), 'picture')} cannot be read, the first is {reasons[0]}; "
-            f"with on_bad=skip they are left out and counted"
+            "with --on-bad skip they are left out and counted"
         )
     could = ("picture could not be read and was", "pictures could not be read and were")
     message = f"{counted(len(bad), *could)} left out"

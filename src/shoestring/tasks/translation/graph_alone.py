@@ -60,7 +60,7 @@ def decoder(model: TransformerTranslator, graph: Writer) -> tuple[str, str]:
         own, cross = layer.attention, layer.cross
         parts = dense(graph, own.qkv, read(graph, layer.attention_norm, value))
         three = graph.several("Split", parts, outputs=3, axis=2, num_outputs=3)
-        shape = ["p", own.heads, "t", model.size]
+        shape: list[int | str] = ["p", own.heads, "t", model.size]
         names = [f"{side}_{number}" for side in ("keys", "values")]
         before = [graph.input(f"state.{name}", FLOAT, shape) for name in names]
         after = [f"next.{name}" for name in names]

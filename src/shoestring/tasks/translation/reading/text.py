@@ -34,7 +34,7 @@ class Broken:
         if self.stop:
             raise DataError(
                 f"{printable(str(self.path))}, line {line:,}: {reason}; mend it, or leave such "
-                f"lines out with on_bad=skip"
+                "lines out with --on-bad skip"
             )
         self.reasons.setdefault(line, reason)
 
