@@ -92,6 +92,11 @@ def main() -> None:
     figures.finish([*head, "seconds asked, used", "lines"], rows, summary)
 
 
+def _anonymous(words: str) -> str:
+    """The end of an error, without the folders of this machine."""
+    return re.sub(r"(/[\w.+-]+)+/(?=[\w.+-]+)", "", words)[-500:]
+
+
 def _who(name: str, programs: Sequence[str]) -> list[str]:
     able = [OURS, *PICTURES] if name in _picture_sets.SETS else [OURS, JOEY]
     return [program for program in able if program in programs]
@@ -108,7 +113,7 @@ def _all_seeds(
             try:
                 shipped = _one(program, data, Path(folder), seed, given)
             except SystemExit as failed:  # of `child`, with the last words of the process
-                figures.line("failed", {**said, "words": str(failed)[-1000:]})
+                figures.line("failed", {**said, "words": _anonymous(str(failed))})
                 return []
         done.append(shipped)
         score = _score([_rows(data, shipped)])

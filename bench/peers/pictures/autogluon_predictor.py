@@ -2,8 +2,8 @@
 
     .env-autogluon/bin/python bench/peers/pictures/autogluon_predictor.py train --data D --out O
 
-A table of paths and labels and `fit` with a time limit. The weights of its default backbone come
-from a hub, which is not reached, so its smallest preset's backbone begins anew.
+A table of paths and labels and `fit` with a time limit. It asks a hub for the weights of its
+backbone, and ends with an error where it neither reaches it nor has them in its cache.
 """
 
 from __future__ import annotations
