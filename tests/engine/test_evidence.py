@@ -25,7 +25,6 @@ from shoestring.engine.evidence import (
     mcnemar,
     paired,
     pairs,
-    statement,
     verdict,
 )
 
@@ -154,15 +153,6 @@ def test_verdicts() -> None:
     assert verdict(Interval(0.1, 0.0, 0.2)) == "within noise"
 
 
-def test_a_statement_speaks_of_runs_and_not_of_recipes() -> None:
-    words = statement(Pairs(both=800, only_before=20, only_after=60, neither=120))
-    assert words.startswith("the second run beats the first: +4.00 points (95% interval +2.")
-    assert "on 1000 common examples" in words
-    assert "one seed each, so it says nothing of their recipes" in words
-    assert statement(Pairs(10, 1, 1, 0)).startswith("no difference was shown")
-    assert statement(Pairs(0, 90, 0, 10)).startswith("the first run beats the second")
-
-
 def test_gain_reads_the_files_of_both_runs(tmp_path: Path) -> None:
     write_outcomes(tmp_path / "a.npz", outcomes([1] * 50 + [0] * 50))
     write_outcomes(tmp_path / "b.npz", outcomes([1] * 90 + [0] * 10))
@@ -178,7 +168,6 @@ def test_a_verdict_takes_what_interval_and_test_agree_on() -> None:
     for right, words in ((505, "within noise"), (506, "better"), (494, "worse")):
         interval, found, _ = judged(before, outcomes([1] * right + [0] * (1000 - right)), Shares())
         assert (interval.value, found) == (pytest.approx((right - 500) / 1000), words)
-    assert statement(five).startswith("no difference was shown")
     # The same of two runs is held against the level of an interval that is surer.
     six = outcomes([1] * 506 + [0] * 494)
     assert judged(before, six, Shares(), 1 - 0.05 / 2)[1] == "within noise"

@@ -155,22 +155,6 @@ def verdict(interval: Interval, p_value: float = 0.0) -> Verdict:
     return "worse" if interval.high < 0 else "within noise"
 
 
-def statement(counts: Pairs, confidence: float = 0.95) -> str:
-    """One sentence for a person."""
-    found = difference(counts, confidence)
-    words = {
-        "better": "the second run beats the first",
-        "worse": "the first run beats the second",
-        "within noise": "no difference was shown between the two runs",
-    }
-    return (
-        f"{words[verdict(found, mcnemar(counts))]}: {100 * found.value:+.2f} points "
-        f"({confidence:.0%} interval {100 * found.low:+.2f} to {100 * found.high:+.2f}, "
-        f"McNemar p = {mcnemar(counts):.2g}) on {counts.total} common examples; one seed each, so "
-        "it says nothing of their recipes"
-    )
-
-
 def _hashes(outcomes: Outcomes, which: str) -> NDArray[np.uint64]:
     return np.asarray(_kept(outcomes, "hashes", "which examples they are", which), np.uint64)
 
