@@ -158,6 +158,15 @@ def test_one_seed_speaks_of_runs_alone(source: Path, tmp_path: Path) -> None:
     assert one.notes == (heard[0],)
 
 
+def test_groups_are_warned_of(source: Path, tmp_path: Path) -> None:
+    short = {**SHORT, "options": {**SHORT["options"], "group_by": r"(\d+)\d"}, "steps": 1}
+    with pytest.raises(DataError, match="finds no group"):
+        ablate(source, techniques=WITH[:1], seeds=1, out=tmp_path / "a", **short)
+    short["options"]["group_by"] = r"\d+"
+    found = ablate(source, techniques=WITH[:1], seeds=1, out=tmp_path / "a", **short)
+    assert any("examples of one group as independent" in note for note in found.notes)
+
+
 def test_a_budget_that_is_too_small_says_what_it_would_need(source: Path, tmp_path: Path) -> None:
     timed = {name: value for name, value in SHORT.items() if name != "steps"}
     with pytest.raises(UserError) as told:

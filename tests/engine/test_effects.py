@@ -125,7 +125,7 @@ def test_one_seed_says_of_two_runs_which_is_better_and_is_seldom_wrong() -> None
         hashes = np.arange(EXAMPLES, dtype=np.uint64)
         before, after = World(cells=2, seed=0.0).drawn(1, random)
         pair = [{"hashes": hashes, "right": c.values_SB[0] > 0.5} for c in (before, after)]
-        better += evidence.verdict(evidence.paired(*pair, Shares())) == "better"
+        better += evidence.judged(*pair, Shares())[1] == "better"
     assert better / SIMULATIONS <= MOST_WRONG
 
 

@@ -38,6 +38,7 @@ LEAST_STEPS = 50  # of a fit that is worth judging
 FIT_SECONDS = 2.0  # that each fit spends on measuring its own rate
 END_SECONDS = 1.0  # to compute the table and to end
 START_SECONDS = 4.0  # until a further process has imported torch and read the data
+GROUPS = "group_by"  # a task's option that says which examples belong together
 FEWEST_EXAMPLES = 6  # of the validation split
 LATE = 0.98  # of a fit's seconds: fewer are worth a note
 SETTLING = 0.12  # of a fit's seconds: before the first of a network, its precision is measured
@@ -66,6 +67,11 @@ class Work:
             self._note(
                 f"{counted(self.plan.seeds, 'seed')} of each recipe can say which run beats which, "
                 f"but not whether a technique helps: that takes --seeds {FEWEST_SEEDS} or more"
+            )
+        if self.plan.recipe.options.get(GROUPS):
+            self._note(
+                "intervals count examples of one group as independent; where a group is mostly "
+                "right or mostly wrong as a whole they are too narrow"
             )
         recipe = replace(self.plan.recipe, device=device.resolve(self.plan.recipe.device))
         self.plan = replace(self.plan, recipe=recipe)

@@ -220,7 +220,7 @@ def _of_runs(
         return replace(line, reason="one seed compares two runs, not averages over several")
     before, after = (measured[name].outcomes[0] for name in pair)
     each = effects.bonferroni(count)
-    gain, verdict = evidence.judged(before, after, task, each)
+    gain, verdict, doubt = evidence.judged(before, after, task, each)
     note = f"; Bonferroni over {count}" if count > 1 else ""
     shifted = None
     spoilt = [measured[name].shifted for name in pair]
@@ -231,7 +231,8 @@ def _of_runs(
         gain=replace(gain, method=gain.method + note),
         shifted=shifted,
         statement=OF_RUNS[verdict],
-        reason=f"one seed says nothing of a technique; {effects.FEWEST_SEEDS} or more do",
+        reason=f"{doubt}; " * bool(doubt)
+        + f"one seed says nothing of a technique; {effects.FEWEST_SEEDS} or more do",
     )
 
 

@@ -63,8 +63,7 @@ def _gained(technique: Technique, run: Run, after: Run) -> tuple[Interval | None
     if getattr(technique, "chooses", False):
         rows = len(read_outcomes(before)["hashes"])
         left_out = part.decided(rows)
-    found, verdict = evidence.gain(before, now, plugins.task(run.task), left_out)
-    return found, verdict, ""
+    return evidence.gain(before, now, plugins.task(run.task), left_out)
 
 
 def edited(techniques: tuple[Technique, ...], run: Run, budget: Budget) -> Run:

@@ -24,6 +24,7 @@ from shoestring.core.receipt import Interval, Verdict
 from shoestring.data import resample
 
 METHOD = "Newcombe's paired interval over examples, one seed each"
+DOUBT = "the interval lies on one side of zero, but an exact test is less sure (p = {p:.2g})"
 _FEWEST_COMMON = 0.5  # share of the smaller run's examples that both must have answered
 
 
@@ -43,9 +44,9 @@ class Pairs:
 
 def gain(
     before: Path, after: Path, task: Task, left_out: NDArray[np.bool_] | None = None
-) -> tuple[Interval, Verdict]:
-    """The gain in the task's metric between two outcomes files, and what it amounts to. `left_out`
-    marks examples of the first that something was decided on."""
+) -> tuple[Interval, Verdict, str]:
+    """`judged` of two outcomes files. `left_out` marks examples of the first that something was
+    decided on."""
     first = read_outcomes(before)
     if left_out is not None:
         first = {name: values[~left_out] for name, values in first.items()}
@@ -54,11 +55,13 @@ def gain(
 
 def judged(
     before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.95
-) -> tuple[Interval, Verdict]:
-    """The interval of `paired`, and the verdict that it and the exact test of the same examples
-    agree on."""
+) -> tuple[Interval, Verdict, str]:
+    """The interval of `paired`, the verdict that it and the exact test of the same examples agree
+    on, and what is to be said where they do not."""
     interval = paired(before, after, task, confidence)
-    return interval, verdict(interval, p_value(before, after, task))
+    p = p_value(before, after, task)
+    found = verdict(interval, p)
+    return interval, found, "" if found == verdict(interval) else DOUBT.format(p=p)
 
 
 def paired(before: Outcomes, after: Outcomes, task: Task, confidence: float = 0.95) -> Interval:
@@ -150,22 +153,6 @@ def verdict(interval: Interval, p_value: float = 0.0) -> Verdict:
     if interval.low > 0:
         return "better"
     return "worse" if interval.high < 0 else "within noise"
-
-
-def statement(counts: Pairs, confidence: float = 0.95) -> str:
-    """One sentence for a person."""
-    found = difference(counts, confidence)
-    words = {
-        "better": "the second run beats the first",
-        "worse": "the first run beats the second",
-        "within noise": "no difference was shown between the two runs",
-    }
-    return (
-        f"{words[verdict(found, mcnemar(counts))]}: {100 * found.value:+.2f} points "
-        f"({confidence:.0%} interval {100 * found.low:+.2f} to {100 * found.high:+.2f}, "
-        f"McNemar p = {mcnemar(counts):.2g}) on {counts.total} common examples; one seed each, so "
-        "it says nothing of their recipes"
-    )
 
 
 def _hashes(outcomes: Outcomes, which: str) -> NDArray[np.uint64]:

@@ -47,7 +47,7 @@ def gained(folder: Path, search: Search, trials: Trials, best: TrialLine, budget
     paths = [folder / f"{number:03d}.outcomes.npz" for number in numbers]
     for path, predictor in zip(paths, predictors, strict=True):
         grade.write_outcomes(path, predictor.outcomes(judged, silent))
-    gain, verdict = evidence.gain(paths[0], paths[1], plugins.task(run.task))
+    gain, verdict, doubt = evidence.gain(paths[0], paths[1], plugins.task(run.task))
     for path in paths:
         path.unlink()
     said = (
@@ -55,7 +55,7 @@ def gained(folder: Path, search: Search, trials: Trials, best: TrialLine, budget
         f"{search.length}, on the other {counted(len(judged), 'example')}; the fit that follows is "
         "another"
     )
-    return gain, verdict, said
+    return gain, verdict, f"{said}; {doubt}" if doubt else said
 
 
 def _predictor(folder: Path, search: Search, number: int) -> Predictor:

@@ -194,7 +194,7 @@ def test_a_fit_begins_with_the_weights_of_the_package(
         **FAST,
     )
     assert run.recipe.network == {"kind": "efficientnet_lite0"}
-    assert run.recipe.optimizer == "adamw"
+    assert (run.recipe.optimizer, run.recipe.learning_rate) == ("adamw", 1e-2)  # of a new matrix
     (told,) = [r.reason for r in run.receipts if r.technique == "start"]
     assert "whole: stem, stage_1" in told
     assert "from nothing: head" in told

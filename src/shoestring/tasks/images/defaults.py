@@ -39,6 +39,7 @@ PHOTO_SIDE = 48  # pixels, below which pictures are taken to be no photos
 # reach a fifth: these are about 20.
 FEWEST_PRETRAINED_EPOCHS = 100.0
 PRETRAINED_RATE = 2e-3  # of a network whose weights come from elsewhere
+PROBE_RATE = 1e-2  # where its last part alone learns, a new matrix on features that stay
 CORE_RATE = 80e9  # floating-point operations a second of a fit on one core; a guess to size by
 AFFINE_EPOCHS = 4.0  # below it, shifting alone was as good and is cheaper
 LONG_EPOCHS = 10.0  # assumed where only steps or nothing was said
@@ -60,19 +61,26 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
     if network["kind"] == "classic":
         return _classic(replace(recipe, hooks=tuple(hooks)))
     from_elsewhere = network["kind"] in pretrained.KINDS
+    gentle = PROBE_RATE if any(map(_is_probe, hooks)) else PRETRAINED_RATE
     chosen = {words.partition(":")[0] for words in hooks} | set(recipe.without)
     if "augment" not in chosen:
         hooks.append(_words(usual))
     return _filled(
         replace(recipe, network=network, hooks=tuple(hooks)),
         optimizer="adamw" if from_elsewhere else "muon",
-        learning_rate=PRETRAINED_RATE if from_elsewhere else 0.01,
+        learning_rate=gentle if from_elsewhere else 0.01,
         weight_decay=0.01,
         # At least some tens of steps an epoch, or small sets see too few.
         batch_size=min(128, max(8, 2 ** ((count // 24).bit_length() - 1))),
         label_smoothing=0.1,
         schedule="one_cycle",
     )
+
+
+def _is_probe(words: str) -> bool:
+    """Whether a technique's words freeze all but the last part."""
+    name, _, rest = words.partition(":")
+    return name == "transfer" and "freeze=all" in rest.split(",")
 
 
 def _classic(recipe: Recipe) -> Recipe:
