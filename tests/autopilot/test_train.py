@@ -18,7 +18,7 @@ from shoestring.autopilot import train
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Quiet
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 from tests import tiny
 
 SHORT = {"steps": 40, "network": "compact:width=4", "batch_size": 16, "precision": "float32"}
@@ -280,7 +280,7 @@ def test_a_terminated_process_saves_says_how_to_go_on_and_does(
     assert f"--resume {out}" in errors
     started = json.loads((out / store.STARTED).read_text())
     assert started["recipe"]["plan"][0]["total_steps"] == 100000
-    _, values = store.load_tensors(out / store.CHECKPOINT)
+    _, values = tensorfile.load(out / store.CHECKPOINT)
     assert values["progress"]["step"] >= 20
     with pytest.raises(RunError, match="unfinished"):
         store.read(out)

@@ -17,7 +17,7 @@ from shoestring.core.budget import Cost
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain
 from shoestring.core.run import RUN_VERSION, PlanChange, Recipe, Run
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 
 
 def a_run(path: Path) -> Run:
@@ -138,19 +138,19 @@ def test_tensors_and_values_come_back_bit_for_bit(tmp_path: Path) -> None:
         "c": torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last),
         "d": torch.tensor(1.5, dtype=torch.bfloat16),
     }
-    store.save_tensors(tmp_path / "t", tensors, {"step": 3, "curve": [{"q": 0.1}]})
-    found, values = store.load_tensors(tmp_path / "t")
+    tensorfile.save(tmp_path / "t", tensors, {"step": 3, "curve": [{"q": 0.1}]})
+    found, values = tensorfile.load(tmp_path / "t")
     assert values == {"step": 3, "curve": [{"q": 0.1}]}
     assert all(torch.equal(found[n], t) and found[n].dtype == t.dtype for n, t in tensors.items())
 
 
 @pytest.mark.parametrize("cut", [0, 4, 20, -1])
 def test_a_cut_checkpoint_is_an_error(tmp_path: Path, cut: int) -> None:
-    store.save_tensors(tmp_path / "t", {"a": torch.ones(9)}, {})
+    tensorfile.save(tmp_path / "t", {"a": torch.ones(9)}, {})
     data = (tmp_path / "t").read_bytes()
     (tmp_path / "t").write_bytes(data[:cut])
     with pytest.raises(RunError, match="cannot be read"):
-        store.load_tensors(tmp_path / "t")
+        tensorfile.load(tmp_path / "t")
 
 
 def test_lines_survive_a_cut_in_the_last_one(tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ def test_files_of_the_data_are_kept_with_the_run_and_found_again(tmp_path: Path)
 def test_tied_weights_are_written_once_and_come_back_under_both_names(tmp_path: Path) -> None:
     table = torch.arange(6000.0).reshape(100, 60)
     tensors = {"embedding": table, "output": table, "turned": table.T, "empty": torch.zeros(0)}
-    store.save_tensors(tmp_path / "a", {**tensors, "none": torch.zeros(0)}, {"step": 3})
-    found, values = store.load_tensors(tmp_path / "a")
+    tensorfile.save(tmp_path / "a", {**tensors, "none": torch.zeros(0)}, {"step": 3})
+    found, values = tensorfile.load(tmp_path / "a")
     assert values == {"step": 3}
     assert list(found["output"].shape) == [100, 60]
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
@@ -240,7 +240,7 @@ def test_tied_weights_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     found = set()
     for number in range(64):
         path = tmp_path / str(number)
-        store.save_tensors(path, {"a": table, "b": table}, {"step": 3})
+        tensorfile.save(path, {"a": table, "b": table}, {"step": 3})
         found.add(path.read_bytes())
     assert len(found) == 1
 
@@ -249,6 +249,6 @@ def test_notes_of_the_first_version_are_read_for_ever(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(2)}, tmp_path / "old", {"values": '{"step": 3}'})
-    found, values = store.load_tensors(tmp_path / "old")
+    found, values = tensorfile.load(tmp_path / "old")
     assert torch.equal(found["a"], torch.ones(2))
     assert values == {"step": 3}

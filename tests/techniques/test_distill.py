@@ -14,7 +14,7 @@ from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Look
 from shoestring.core.receipt import Receipt
 from shoestring.core.run import Run
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 from shoestring.engine.interrupt import Interrupt
 from shoestring.techniques.distill import Distill
 from tests import tiny
@@ -61,7 +61,7 @@ def hook(run: Run) -> Distill:
 
 
 def weights(run: Run) -> dict[str, Any]:
-    return store.load_tensors(run.path / store.WEIGHTS)[0]
+    return tensorfile.load(run.path / store.WEIGHTS)[0]
 
 
 # --- a finished run teaches ---------------------------------------------------------------------

@@ -15,7 +15,7 @@ from shoestring.bundle.grade import read_outcomes
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Receipt
 from shoestring.core.run import Run
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 from shoestring.report.sheet import receipt
 from shoestring.techniques.ensemble import Ensemble
 from tests import tiny
@@ -111,8 +111,8 @@ def test_a_member_that_is_trained_is_a_run_of_another_seed(runs: list[Run], tmp_
     names = [member["name"] for member in line(run, "members").options["members"]]
     assert names == [str(runs[0].path), "seed 1"]
     assert run.parents == (str(runs[0].path),)
-    tensors, _ = store.load_tensors(run.path / store.WEIGHTS)
-    other, _ = store.load_tensors(runs[1].path / store.WEIGHTS)
+    tensors, _ = tensorfile.load(run.path / store.WEIGHTS)
+    other, _ = tensorfile.load(runs[1].path / store.WEIGHTS)
     assert all((tensors[f"members.1.{name}"] == tensor).all() for name, tensor in other.items())
     left = {path.name for path in run.path.iterdir()}
     assert not left & {store.CHECKPOINT, store.STARTED, store.SPENT, store.SAFE}

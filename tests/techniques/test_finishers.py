@@ -16,7 +16,7 @@ from shoestring.autopilot.train import train
 from shoestring.bundle.verify import verify
 from shoestring.core.errors import UserError
 from shoestring.core.run import Run
-from shoestring.engine import derive, export, seal, store
+from shoestring.engine import derive, export, seal, store, tensorfile
 from shoestring.report.sheet import receipt
 from tests import tiny
 
@@ -118,7 +118,7 @@ def test_the_network_is_rebuilt_from_its_architecture_alone(
 ) -> None:
     run = run_of(made, name)
     model = seal.load_model(store.read(run.path))
-    tensors, _ = store.load_tensors(run.path / store.WEIGHTS)
+    tensors, _ = tensorfile.load(run.path / store.WEIGHTS)
     assert set(model.state_dict()) == set(tensors)
 
 

@@ -13,7 +13,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 from shoestring.engine.loop import Feeds, Loop
 from shoestring.engine.placement import Local
 from shoestring.techniques.transfer import Transfer
@@ -38,7 +38,7 @@ def begun(run: Run, folder: Path, words: str, **changes: object) -> Loop:
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    return store.load_tensors(run.path / store.WEIGHTS)[0]
+    return tensorfile.load(run.path / store.WEIGHTS)[0]
 
 
 def moved(loop: Loop, progress: float) -> set[str]:

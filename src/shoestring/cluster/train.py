@@ -31,7 +31,7 @@ from shoestring.core.listener import Listener
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.engine import pacing, parallel_fit, store
+from shoestring.engine import pacing, parallel_fit, store, tensorfile
 from shoestring.engine.parallel_job import FITTED, Fitted, Job, pass_on, resumable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def fitted(
     if training.error or not (folder / BROUGHT).exists():
         why = training.error or "no worker brought anything back"
         raise RunError(f"the fit did not end: {why}; {resumable(job.run)}")
-    weights, plain = store.load_tensors(folder / BROUGHT)
+    weights, plain = tensorfile.load(folder / BROUGHT)
     found = from_plain(Fitted, plain, FITTED)
     (folder / BROUGHT).unlink()
     store.remove(folder / STORAGE)

@@ -21,7 +21,7 @@ from shoestring.core.layout import Layout
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
-from shoestring.engine import device, fit, pacing, store
+from shoestring.engine import device, fit, pacing, store, tensorfile
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.parallel import Parallel
 from shoestring.engine.parallel_job import FITTED, Fitted, Job, plain_error
@@ -68,7 +68,7 @@ def worked(given: dict[str, Any]) -> None:
         if lead:
             kept = replace(found, run=replace(found.run, path=Path()))
             files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
-            files[BROUGHT] = store.tensor_bytes(weights, to_plain(kept))
+            files[BROUGHT] = tensorfile.packed(weights, to_plain(kept))
             ray.get(shelf.keep.remote(files))
             ray.get(shelf.end.remote("it is done"))
 

@@ -22,12 +22,12 @@ from shoestring.core.errors import RunError
 from shoestring.core.placement import Placement
 from shoestring.core.plain import to_plain
 from shoestring.core.receipt import Plain
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 
 
 def save_whole(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain) -> None:
     """By one process, which has everything."""
-    store.save_tensors(path, tensors, values)
+    tensorfile.save(path, tensors, values)
     store.drop_parts(path)
 
 
@@ -62,7 +62,7 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Whole tensors and values. Raises RunError for a checkpoint that cannot be read."""
     pointer = store.pointer(path)
     if not pointer.exists() or (path.exists() and _age(path) > _age(pointer)):
-        return store.load_tensors(path)
+        return tensorfile.load(path)
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata

@@ -15,7 +15,7 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.engine import derive, device, fit, pacing, store
+from shoestring.engine import derive, device, fit, pacing, store, tensorfile
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
 from shoestring.engine.placement import Local
@@ -99,7 +99,7 @@ def rung(job: Job, site: Site) -> Made:
     notes = {"architecture": to_plain(fitted.architecture), "steps": fitted.recipe.total_steps}
     recipe = replace(fitted.recipe, plan=(), evaluate_every=None)
     files = {
-        store.WEIGHTS: store.tensor_bytes(weights, notes),
+        store.WEIGHTS: tensorfile.packed(weights, notes),
         store.RECIPE: store.recipe_toml(recipe).encode(),
     }
     return {"quality": quality, "loss": loss, "steps": steps, "whole": whole}, files
@@ -193,7 +193,7 @@ def member(job: Job, site: Site) -> Made:
             asked.epochs,
             **asked.changes,
         )
-    return {"cost": to_plain(cost)}, {store.WEIGHTS: store.tensor_bytes(best, {})}
+    return {"cost": to_plain(cost)}, {store.WEIGHTS: tensorfile.packed(best, {})}
 
 
 # --- what all begin with -------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.quantizing import LAYERS
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.engine import derive, store
+from shoestring.engine import derive, store, tensorfile
 
 if TYPE_CHECKING:
     import torch
@@ -206,7 +206,7 @@ def _side_by_side(
                 derive.listener().say(f"ensemble: {name} is trained, {len(made) + 1} of {count}")
                 path = child.path / f".{done.job.name}"
                 store.write_atomically(path, done.files[store.WEIGHTS])
-                own, _ = store.load_tensors(path)
+                own, _ = tensorfile.load(path)
                 path.unlink()
                 quantization = requantized(child, own, begin.quantization)
                 made[done.job.name] = Member(name, begin.architecture, own, quantization)

@@ -16,7 +16,7 @@ from shoestring.core.plain import from_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Hook, Interrupting
-from shoestring.engine import launched, store
+from shoestring.engine import launched, store, tensorfile
 from shoestring.engine.apply import noted
 from shoestring.engine.parallel_crew import Crew
 from shoestring.engine.parallel_job import FITTED, Fitted, Job, free_cores
@@ -41,7 +41,7 @@ def fitted(
         return remarked(found.run, job.layout, found, max(0.0, found.began - began)), weights
     crew = Crew(job, listener, lambda: interrupt.asked)
     try:
-        weights, plain = store.load_tensors(crew.work() / FITTED)
+        weights, plain = tensorfile.load(crew.work() / FITTED)
     finally:
         store.remove(crew.folder)
     found = from_plain(Fitted, plain, FITTED)

@@ -29,7 +29,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, silent
 from shoestring.core.run import Run
 from shoestring.core.techniques import Interrupting
-from shoestring.engine import device, fit, store, traffic
+from shoestring.engine import device, fit, tensorfile, traffic
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.parallel import Parallel
 from shoestring.engine.parallel_job import FITTED, RENDEZVOUS, Fitted, Job, Teller, plain_error
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         begin(meeting, rank, job.layout.workers)
         fitted, weights = work(job, loaded(job.run), listener, interrupt)
         if not rank:
-            store.save_tensors(folder / FITTED, weights, to_plain(fitted))
+            tensorfile.save(folder / FITTED, weights, to_plain(fitted))
         dist.barrier()  # nobody hangs up while others still speak
     except UserError as error:
         teller.tell("error", plain_error(error))

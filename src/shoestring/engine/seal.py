@@ -16,7 +16,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Scores
 from shoestring.core.run import Run
-from shoestring.engine import measure, pacing, store
+from shoestring.engine import measure, pacing, store, tensorfile
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
 
@@ -30,7 +30,7 @@ TEST_SECONDS = 3600.0  # after which grading the test split is taken to hang
 def load_model(run: Run) -> torch.nn.Module:
     """A fresh model of a trained run, in evaluation mode, on the CPU."""
     assert run.architecture is not None
-    tensors, _ = store.load_tensors(run.path / store.WEIGHTS)
+    tensors, _ = tensorfile.load(run.path / store.WEIGHTS)
     return _model(run, tensors)
 
 
@@ -61,7 +61,7 @@ def sealed(
     from shoestring.engine.export import export_run, settled
 
     model = _model(run, weights)
-    store.save_tensors(run.path / store.WEIGHTS, model.state_dict(), {})
+    tensorfile.save(run.path / store.WEIGHTS, model.state_dict(), {})
     _go_on(run, interrupt)
     with budget.meter() as settle_meter:
         run, settling = settled(run, model, dataset.validation, pacing.settling_seconds(budget))

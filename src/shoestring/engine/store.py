@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shoestring.bundle import bundle
 from shoestring.core.budget import Cost
@@ -19,9 +19,6 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.core.run import RUN_VERSION, Recipe, Run
 from shoestring.core.trials import Trials
-
-if TYPE_CHECKING:
-    import torch
 
 RUN, RECIPE, WEIGHTS = "run.json", "recipe.toml", "model.safetensors"
 METRICS, OUTCOMES, BUNDLE, OPENINGS = "metrics.jsonl", "outcomes.npz", "bundle", "openings.jsonl"
@@ -222,44 +219,7 @@ def _without_none(plain: Any) -> Any:
     return plain
 
 
-# --- weights and checkpoints ---------------------------------------------------------------------
-
-
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], values: Plain) -> None:
-    """Tensors and plain values in one safetensors file, written whole or not at all."""
-    write_atomically(path, tensor_bytes(tensors, values))
-
-
-def tensor_bytes(tensors: Mapping[str, torch.Tensor], values: Plain) -> bytes:
-    """Such a file. A tensor under two names, as tied weights have, is there once."""
-    from safetensors.torch import save
-
-    first, same = dict[tuple[object, ...], str](), dict[str, str]()
-    for name, t in tensors.items():
-        place = (t.device, t.data_ptr(), t.dtype, t.shape, t.stride())
-        if t.numel() and first.setdefault(place, name) != name:
-            same[name] = first[place]
-    once = {n: t.detach().to("cpu").contiguous() for n, t in tensors.items() if n not in same}
-    # One key alone: safetensors writes several in an order that differs from process to process.
-    notes = {"values": to_plain(values)} | ({"same": same} if same else {})
-    return bytes(save(once, {"notes": json.dumps(notes)}))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Raises RunError for a file that is not whole."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "notes" not in metadata:  # as the first runs were written
-            return tensors, json.loads(metadata.get("values", "{}"))
-        notes = json.loads(metadata["notes"])
-        same = notes.get("same", {})
-        return tensors | {name: tensors[first] for name, first in same.items()}, notes["values"]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+# --- checkpoints ---------------------------------------------------------------------------------
 
 
 def pointer(path: Path) -> Path:

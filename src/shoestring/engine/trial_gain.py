@@ -15,7 +15,7 @@ from shoestring.core.protocols import Examples, Predictor, silent
 from shoestring.core.receipt import Interval, Verdict
 from shoestring.core.trials import TrialLine, Trials
 from shoestring.data.names import counted
-from shoestring.engine import derive, evidence, store
+from shoestring.engine import derive, evidence, tensorfile
 from shoestring.engine.pool import opened
 from shoestring.engine.study import DEFAULTS
 from shoestring.engine.trial import Search, weights_file
@@ -59,7 +59,7 @@ def gained(folder: Path, search: Search, trials: Trials, best: TrialLine, budget
 
 
 def _predictor(folder: Path, search: Search, number: int) -> Predictor:
-    weights, notes = store.load_tensors(weights_file(folder, number))
+    weights, notes = tensorfile.load(weights_file(folder, number))
     run = replace(search.run, architecture=notes["architecture"])
     bundle, _ = opened(run, weights)
     return bundle.predictor

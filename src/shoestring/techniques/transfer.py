@@ -19,7 +19,7 @@ from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.techniques import Hook
 from shoestring.data.names import counted
-from shoestring.engine import store, unseen
+from shoestring.engine import store, tensorfile, unseen
 
 if TYPE_CHECKING:
     import torch
@@ -235,7 +235,7 @@ class Transfer(Hook):
         if (folder / store.RUN).exists():
             parent = store.read(folder)
             self._unchanged(_RUN + _digest(folder / store.WEIGHTS))
-            tensors, _ = store.load_tensors(folder / store.WEIGHTS)
+            tensors, _ = tensorfile.load(folder / store.WEIGHTS)
             beside = bundles.find(folder)
             listed = manifests.read(beside / bundles.MANIFEST)["files"]
             kept = [name for name in listed if (folder / name).is_file()]

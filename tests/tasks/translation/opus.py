@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from shoestring.engine import store
+from shoestring.engine import tensorfile
 from shoestring.tasks.translation import marian
 from tests.tasks.translation.tiny import pairs
 
@@ -41,11 +41,11 @@ def write(folder: Path) -> Path:
     config |= {"decoder_vocab_size": len(table)}
     config |= {"pad_token_id": table["<pad>"], "eos_token_id": table["</s>"]}
     (folder / marian.CONFIG).write_text(json.dumps(config), "utf-8")
-    tensors, _ = store.load_tensors(folder / marian.WEIGHTS)
+    tensors, _ = tensorfile.load(folder / marian.WEIGHTS)
     draws = torch.Generator().manual_seed(0)
     for name in tensors:
         if name.endswith(("shared.weight", "embed_tokens.weight", "lm_head.weight")):
             tensors[name] = torch.randn(len(table), 8, generator=draws)
     tensors["final_logits_bias"] = torch.zeros(1, len(table))
-    store.save_tensors(folder / marian.WEIGHTS, tensors, {})
+    tensorfile.save(folder / marian.WEIGHTS, tensors, {})
     return folder

@@ -17,7 +17,7 @@ import shoestring
 from shoestring.core.errors import BundleError, DataError, MissingExtra, UserError
 from shoestring.core.protocols import Donor
 from shoestring.core.run import Run
-from shoestring.engine import store
+from shoestring.engine import store, tensorfile
 from shoestring.tasks.translation import graph, marian, pretrained, transfer
 from shoestring.tasks.translation.model import TranslationNetwork
 from shoestring.tasks.translation.special import BOS, EOS, FIRST_LEARNED, PAD, UNK
@@ -82,7 +82,7 @@ def test_the_other_direction_takes_over_encoder_and_embedding(parent: Run, tmp_p
     assert "whole: embedding, encoder, encoder_norm" in told
     assert "from nothing: decoder, decoder_norm" in told
     assert "pieces are in both vocabularies and keep their rows" in told
-    before, after = (store.load_tensors(r.path / store.WEIGHTS)[0] for r in (parent, run))
+    before, after = (tensorfile.load(r.path / store.WEIGHTS)[0] for r in (parent, run))
     name = "encoder.0.attention.qkv.weight"
     assert torch.equal(before[name], after[name])
     ours = Tokenizer((run.path / graph.TOKENIZER).read_bytes()).spellings()
