@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoestring import plugins
-from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
+from shoestring.autopilot import build_record, build_step, finish, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
 from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
 from shoestring.autopilot.choosing import best
@@ -226,6 +226,7 @@ class Work:
             if self.dataset is None
             else plugins.task(record.recipe.task).probe(record.recipe, self.dataset),
             finishers=record.finishers,
+            portions=tuple(finish.portions([words]) for words in record.finishers),
             folds=0
             if self.dataset is None
             else folds.of(record.recipe, self.dataset, self._tested),
