@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 
@@ -77,6 +78,8 @@ def build(
         context, lambda: plugins.task_for(source, task).name if source else None, source or ""
     )
     least = _least(source, task, min_quality, min_accuracy)
+    if not quiet and not as_json:  # what shows the receipt is imported on the budget's clock
+        importlib.import_module("shoestring.report.text")
     stream = sys.stderr if as_json else sys.stdout
     missed: LimitsMissed | None = None
     with progress.watch(stream, quiet=quiet) as listener:

@@ -160,6 +160,18 @@ def test_a_small_network_with_time_to_spare_gets_a_teacher() -> None:
     assert planned(better)[0].on == (DISTILLED,) and planned(worse)[0].on == (MAIN,)
 
 
+def test_what_was_asked_for_follows_the_main_fit_with_its_portion() -> None:
+    known = replace(KNOWN, finishers=("prune:ratio=0.3", "quantize"), portions=(0.5, 0.1))
+    first, main, prune, quantize = planned(known)
+    assert [first.name, main.name, prune.name, quantize.name] == [FIRST, MAIN, PRUNE, QUANTIZE]
+    assert prune.seconds == 0.5 * main.seconds and quantize.seconds == 0.1 * main.seconds
+    assert first.seconds + 1.6 * main.seconds <= KNOWN.seconds + 1e-6
+    assert prune.on == (MAIN,) and quantize.on == (PRUNE,)
+    known = done(done(known))
+    broken = done(known, failure="it cannot be done")
+    assert planned(broken)[0].on == (MAIN,)
+
+
 def test_a_failed_main_fit_is_not_joined() -> None:
     known = done(replace(KNOWN, epoch_seconds=1.0))
     assert names(done(known, failure="the loss was not finite")) == []

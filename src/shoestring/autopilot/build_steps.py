@@ -127,6 +127,12 @@ def prune(known: Known, on: str) -> Step:
     )  # fmt: skip
 
 
+def finisher(name: str, words: str, on: str, seconds: float) -> Step:
+    return Step(
+        name, "technique", seconds, 0.0, "as asked", words, on=(on,), gain="as its card says"
+    )
+
+
 def teacher(known: Known, seconds: float) -> Step:
     return Step(
         TEACHER, "fit", seconds, 0.0,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoestring import plugins
-from shoestring.autopilot import build_record, build_step, folds, planning, shipping, train
+from shoestring.autopilot import build_record, build_step, finish, folds, planning, shipping, train
 from shoestring.autopilot.build_record import Chosen, Record
 from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
 from shoestring.autopilot.choosing import best
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
 END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
-END_SHARE = 0.4  # and so much of what the start took: both are slow beside other work
-MOST_START = 15.0  # seconds of a start that are taken to say how slow the end will be
+END_SHARE = 0.45  # and so much of what the start took: both are slow beside other work
+MOST_START = 60.0  # seconds of a start that are taken to say how slow the end will be
 SHORTEST = 0.5  # of a technique's seconds, with which it is begun all the same
 TIMES = 2.0  # what a step may take at most, in what it was planned with
 TEST_START_SECONDS = 2.0  # of the process that grades
+TEST_PART = 0.4  # and at least so much of what follows a fit
 SPARE_PART = 0.5  # of what is kept for the test split, that a step may use up
 SPARE = 1.5  # on what the test split is expected to take
 
@@ -206,10 +207,6 @@ class Work:
     def _known(self) -> Known:
         record, found = self.record, self.record.chosen
         assert found is not None
-        after = found.gauge.after_seconds
-        fits = [r for r in record.results if r.fit_seconds > 0 and not r.failure]
-        if fits:  # measured
-            after = max(0.5, fits[-1].seconds - fits[-1].fit_seconds)
         return Known(
             seconds=self._steps_seconds(),
             total=record.budget_seconds,
@@ -219,7 +216,7 @@ class Work:
             size_bytes=found.weight.size_bytes,
             small_bytes=found.weight.small_bytes,
             epoch_seconds=_epoch_seconds(found, record.results),
-            after_seconds=after,
+            after_seconds=self._after(found),
             enough_epochs=found.enough_epochs,
             larger=found.larger,
             larger_words=found.larger_words,
@@ -229,6 +226,7 @@ class Work:
             if self.dataset is None
             else plugins.task(record.recipe.task).probe(record.recipe, self.dataset),
             finishers=record.finishers,
+            portions=tuple(finish.portions([words]) for words in record.finishers),
             folds=0
             if self.dataset is None
             else folds.of(record.recipe, self.dataset, self._tested),
@@ -254,7 +252,17 @@ class Work:
         found = self.record.chosen
         each = 0.0 if found is None else found.gauge.pass_seconds
         ratio = self._tested / max(1, len(self.dataset.validation))
-        return TEST_START_SECONDS + SPARE * each * ratio
+        start = TEST_START_SECONDS
+        if found is not None and self.record.results:  # it starts a process, as grading does
+            start = max(start, TEST_PART * self._after(found))
+        return start + SPARE * each * ratio
+
+    def _after(self, found: Chosen) -> float:
+        """Seconds from the end of a fit until its bundle is graded, as the last one took them."""
+        fits = [r for r in self.record.results if r.fit_seconds > 0 and not r.failure]
+        if not fits:
+            return found.gauge.after_seconds
+        return max(0.5, fits[-1].seconds - fits[-1].fit_seconds)
 
     def _refuse_no_time(self) -> None:
         """UserError where reading the data has left nothing to train in."""

@@ -63,6 +63,7 @@ class Known:
     seed: int = 0
     probe: Probe | None = None
     finishers: tuple[str, ...] = ()  # techniques on finished runs that a person asked for
+    portions: tuple[float, ...] = ()  # of the seconds, of each, beside the 1 of a fit
     done: tuple[Result, ...] = ()
     larger: Plain = field(default_factory=dict)  # the usual network, where limits forbid it
     larger_words: str = ""

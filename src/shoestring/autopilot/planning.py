@@ -12,7 +12,6 @@ from math import isfinite
 from shoestring.autopilot import build_steps as steps_of
 from shoestring.autopilot.build_steps import (
     MARGIN,
-    QUANTIZE_SECONDS,
     joining,
     quantize_seconds,
 )
@@ -75,6 +74,7 @@ def planned(known: Known) -> tuple[Step, ...]:
     if known.result(MAIN) is None:
         seconds = max(1.0, (left - tail - joining(known) * (members > 1)) / members)
         seconds *= MAIN_PART if teaches else 1.0
+        seconds /= 1 + sum(known.portions)
         if known.easy:
             most = known.enough_epochs * known.epoch_seconds + known.after_seconds
             seconds = min(seconds, most)
@@ -90,12 +90,12 @@ def planned(known: Known) -> tuple[Step, ...]:
     if teaches:
         steps += _taught(known, left - tail)
     last = JOIN if members > 1 else _better_of(known, MAIN, DISTILLED)
-    steps += [
-        Step(words.partition(":")[0], "technique", QUANTIZE_SECONDS, 0.0, "as asked", words,
-             on=(last,))
-        for words in known.finishers
-        if known.result(words.partition(":")[0]) is None
-    ]  # fmt: skip
+    asked = _asked(known, left - tail)
+    for words, portion_seconds in asked:
+        name = words.partition(":")[0]
+        if known.result(name) is None:
+            steps.append(steps_of.finisher(name, words, last, portion_seconds))
+        last = name if not _failed(known, name) else last
     planned_already = known.result(last) is None and known.rounds
     if planned_already or _needs_quantizing(known, last):
         steps.append(
@@ -229,9 +229,22 @@ def _crosses(known: Known) -> bool:
 
 
 def _tail(known: Known) -> float:
-    """Seconds for what follows the last fit, but for joining."""
-    asked = QUANTIZE_SECONDS * len(known.finishers)
-    return asked + (quantize_seconds(known) if known.rounds else 0.0)
+    """Seconds for what follows the last fit, but for joining and for what was asked for."""
+    return quantize_seconds(known) if known.rounds else 0.0
+
+
+def _asked(known: Known, seconds: float) -> list[tuple[str, float]]:
+    """The techniques on finished runs that a person asked for, in order, with the seconds of each
+    that is still to be done: portions beside the 1 of a fit."""
+    pairs = list(zip(known.finishers, known.portions, strict=True))
+    pending = [p for words, p in pairs if known.result(words.partition(":")[0]) is None]
+    whole = sum(pending) + (1.0 if known.result(MAIN) is None else 0.0)
+    return [(words, seconds * portion / max(whole, 1e-9)) for words, portion in pairs]
+
+
+def _failed(known: Known, name: str) -> bool:
+    found = known.result(name)
+    return found is not None and bool(found.failure)
 
 
 def _needs_quantizing(known: Known, on: str) -> bool:

@@ -29,7 +29,7 @@ from shoestring.engine import derive, evidence, part, store
 from shoestring.engine.apply import noted
 
 TEST_LEAST = 0.6  # of the seconds that it is expected to take
-LAST_PART = 0.7  # of the seconds kept for the end, for what follows it
+LAST_PART = 0.9  # of the seconds kept for the end, for what follows it
 TEST, SHIPPED = "test opened", "ship"
 
 
