@@ -14,7 +14,7 @@ from shoestring.core.receipt import Plain
 HANDED_ON = ("SHOESTRING_DATA", "SHOESTRING_CACHE")
 ROUTES = Path("/proc/net/route")
 SAME = ("shoestring", "torch", "ray")  # their versions, on every node
-CHECK_SECONDS = 120.0  # for every node to say what it runs
+CHECK_SECONDS = 300.0  # for every node to say what it runs
 
 
 @dataclass(frozen=True)
