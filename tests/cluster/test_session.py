@@ -70,6 +70,22 @@ def test_paths_that_a_node_does_not_share_are_named(session: Session, tmp_path: 
         session.look_at_nodes(writes=[tmp_path / "file" / "below"])
 
 
+def test_the_interface_of_an_address_is_that_of_its_subnet(tmp_path: Path) -> None:
+    table = tmp_path / "route"
+    table.write_text(
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+        "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\n"
+        "eth0 0000000A 00000000 0001 0 0 0 000000FF 0 0 0\n"
+        "veth1 00004D0A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"
+    )
+    assert nodes.interface_of("10.77.0.2", table) == "veth1"
+    assert nodes.interface_of("10.1.0.2", table) == "eth0"
+    assert nodes.interface_of("192.168.0.1", table) == ""
+    assert nodes.interface_of("127.0.0.1", table) == "lo"
+    assert nodes.interface_of("fe80::1", table) == ""
+    assert nodes.interface_of("10.0.0.1", tmp_path / "none") == ""
+
+
 def test_a_cluster_that_is_silent_for_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     pulse = sessions.Pulse.__new__(sessions.Pulse)
     pulse.address, pulse._last = "10.0.0.1:6379", float("-inf")

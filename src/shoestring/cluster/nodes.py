@@ -12,8 +12,9 @@ from shoestring.core.errors import RunError, UserError
 from shoestring.core.receipt import Plain
 
 HANDED_ON = ("SHOESTRING_DATA", "SHOESTRING_CACHE")
+ROUTES = Path("/proc/net/route")
 SAME = ("shoestring", "torch", "ray")  # their versions, on every node
-CHECK_SECONDS = 120.0  # for every node to say what it runs
+CHECK_SECONDS = 300.0  # for every node to say what it runs
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,26 @@ class Surroundings:
         os.environ.update(self.variables)
         if os.path.isdir(self.folder):
             os.chdir(self.folder)
+
+
+def interface_of(address: str, routes: Path = ROUTES) -> str:
+    """The network interface in whose subnet an address of this machine is, by Linux's table of
+    routes; "" where none is found. Gloo would take the one that the machine's name stands for,
+    which on many is the loopback, where no other machine listens."""
+    if address.startswith("127."):
+        return "lo"
+    try:
+        number = int.from_bytes(bytes(map(int, address.split("."))), "little")
+        lines = routes.read_text(encoding="ascii").splitlines()[1:]
+    except (OSError, ValueError):  # another system, or an address of another kind
+        return ""
+    found = ("", 0)
+    for line in lines:
+        name, net, _, _, _, _, _, mask = line.split()[:8]
+        bits = int(mask, 16)
+        if number & bits == int(net, 16) and bits.bit_count() > found[1]:
+            found = (name, bits.bit_count())
+    return found[0]
 
 
 def versions() -> Plain:

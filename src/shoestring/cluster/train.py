@@ -24,7 +24,7 @@ import torch
 from shoestring.cluster.nodes import Surroundings
 from shoestring.cluster.session import Session
 from shoestring.cluster.shelf import Shelf
-from shoestring.cluster.worker import BROUGHT, worked
+from shoestring.cluster.worker import BROUGHT, speaks_from_its_address, worked
 from shoestring.core.budget import Meter
 from shoestring.core.errors import Interrupted, RunError, UserError
 from shoestring.core.listener import Listener
@@ -143,7 +143,7 @@ class _Training(threading.Thread):
 def _trainer(given: Plain, workers: Workers, threads: int, gpus: int, folder: Path) -> Any:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_SECONDS)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
     number: Any = workers.most
     if workers.least < workers.most:
@@ -151,7 +151,7 @@ def _trainer(given: Plain, workers: Workers, threads: int, gpus: int, folder: Pa
     return TorchTrainer(
         worked,
         train_loop_config=dict(given),
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        torch_config=_meeting("nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=number,
             use_gpu=bool(gpus),
@@ -166,3 +166,22 @@ def _trainer(given: Plain, workers: Workers, threads: int, gpus: int, folder: Pa
             failure_config=FailureConfig(max_failures=-1),
         ),
     )
+
+
+def _meeting(backend: str) -> Any:
+    """How workers meet: as Ray has it, each from the address that its node has in the cluster."""
+    from ray.train.torch import TorchConfig
+
+    usual: Any = TorchConfig().backend_cls
+
+    class Meeting(usual):  # type: ignore[misc]  # Ray's are without types
+        def on_start(self, worker_group: Any, backend_config: Any) -> None:
+            worker_group.execute(speaks_from_its_address)
+            super().on_start(worker_group, backend_config)
+
+    class Config(TorchConfig):  # type: ignore[misc]  # the same
+        @property
+        def backend_cls(self) -> type:
+            return Meeting
+
+    return Config(backend=backend)

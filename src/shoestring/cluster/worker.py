@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from shoestring.cluster.nodes import interface_of
 from shoestring.cluster.shelf import Shelf, ShelfTeller, tell
 from shoestring.core.budget import Meter
 from shoestring.core.errors import UserError
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
 LEDGER = "SHOESTRING_LEDGER"  # a folder where workers note which examples they took, for a check
 BROUGHT = f".{FITTED}"  # in the run's folder: what came of the fit
 LISTENS_SECONDS = 1.0  # between two looks at whether it is to stop
+
+
+def speaks_from_its_address() -> None:
+    """Has this worker speak to the others from the address that its node has in the cluster."""
+    import ray
+
+    name = interface_of(ray.util.get_node_ip_address())
+    if name:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def worked(given: dict[str, Any]) -> None:
