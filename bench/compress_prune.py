@@ -37,7 +37,7 @@ CLASSIC = {
 DEEP = (
     "prune:ratio=0.9,of=macs,epochs=1,rate=1",
     "distill:student=tiny:width=13,epochs=7",
-    "quantize:method=qat,bits=4,want=size,epochs=2",
+    "quantize:method=qat,bits=4,want=size,epochs=3,rate=2",
 )
 
 
