@@ -266,7 +266,8 @@ class Work:
                     cell, seed = left.popleft()
                     if cell.name in self.plan.failures:
                         continue
-                    settled = replace(self._settled(cell, runs), seed=seed)
+                    known = self._settled(cell, runs) or runs[cell.name].recipe
+                    settled = replace(known, seed=seed)
                     run = replace(runs[cell.name], path=Path(), recipe=settled)
                     values = to_plain(fits.Cell(run, self._seconds(), self.plan.held_out))
                     gpus = int(settled.device.startswith("cuda"))

@@ -208,13 +208,13 @@ def _against(line: Receipt, first: Run, run: Run) -> Receipt:
     left_out = part.decided(rows)
     if rows - int(np.sum(left_out)) < 1:
         return line
-    gain, verdict = evidence.gain(
+    gain, verdict, doubt = evidence.gain(
         first.path / store.OUTCOMES, run.path / store.OUTCOMES, plugins.task(run.task), left_out
     )
     total = [one for one in first.receipts if one.technique == "fit"]
     horizon = f"{sum(one.cost.wall_seconds for one in total):.0f} s"
     said = f"against the first fit, of {horizon}, on examples that decided nothing"
-    reason = "; ".join(filter(None, (line.reason, said)))
+    reason = "; ".join(filter(None, (line.reason, said, doubt)))
     return replace(line, before=first.scores, gain=gain, verdict=verdict, reason=reason)
 
 
