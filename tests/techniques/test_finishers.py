@@ -144,8 +144,8 @@ def test_a_lineage_of_five_steps_exports_verifies_and_evaluates(
     assert scores.quality is not None and scores.examples > 0
     text = str(receipt(last.path))
     assert all(str(run.path.name) in text for run in (joined, pruned, again, *parents))
-    sizes = [run.scores.size_bytes or 0 for run in (pruned, taught, joined) if run.scores]
-    assert sizes == sorted(sizes)
+    counts = [run.scores.parameters or 0 for run in (pruned, taught, joined) if run.scores]
+    assert counts == sorted(counts)
 
 
 def test_the_parents_are_as_they_were(
