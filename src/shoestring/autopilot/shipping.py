@@ -28,6 +28,8 @@ from shoestring.core.run import Run
 from shoestring.engine import derive, evidence, part, store
 from shoestring.engine.apply import noted
 
+# Of an unfinished build's folder: what goes on needs it, or it is replaced in one move.
+KEPT = (finish.STEPS, store.BUILD, store.SPENT, store.BUNDLE, store.OPENINGS)
 TEST_LEAST = 0.6  # of the seconds that it is expected to take
 LAST_PART = 0.9  # of the seconds kept for the end, for what follows it
 TEST, SHIPPED = "test opened", "ship"
@@ -96,7 +98,7 @@ def shipped(
 def _copied(source: Path, home: Path) -> None:
     """All of a run but its description, which is written last; can be done again."""
     for path in list(home.iterdir()):
-        if path.name not in (finish.STEPS, store.BUILD, store.BUNDLE, store.OPENINGS):
+        if path.name not in KEPT:
             store.remove(path)
     for path in source.iterdir():
         if path.name in (store.RUN, store.SPENT, finish.STEPS) or path.name.startswith("."):
