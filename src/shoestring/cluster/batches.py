@@ -33,7 +33,6 @@ PLAN = "plan.json"
 SHARD = 500  # inputs in a file of answers
 MOST_BLOCKS = 4000  # of Ray Data; above it one holds several shards
 POLL_SECONDS = 1.0
-MOST_TRIES = 8  # of a block whose worker is lost
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,6 @@ def _spread(
         partial(_answer, packed=packed, options=options),
         batch_size=1,
         num_cpus=1,
-        max_retries=MOST_TRIES - 1,
     )
     try:
         for row in _watched(session, made.iter_rows()):

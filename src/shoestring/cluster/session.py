@@ -219,11 +219,13 @@ def _start(address: str | None, asked: Asked) -> None:
         options |= {"address": "local", "include_dashboard": False, "num_cpus": asked.cpus}
     else:
         options |= {"address": address}
-    # Ray goes on trying for as long as a cluster that is known may be silent.
     failed: list[BaseException] = []
     joining = threading.Thread(target=_init, args=(options, failed), daemon=True)
-    joining.start()
-    joining.join(None if address is None else JOIN_SECONDS)
+    if address is None:  # by this thread: what Ray starts ends with the thread that started it
+        _init(options, failed)
+    else:  # Ray goes on trying for as long as a cluster that is known may be silent
+        joining.start()
+        joining.join(JOIN_SECONDS)
     if not joining.is_alive() and ray.is_initialized():
         return
     why = "its node did not start in time, as on a machine that is very busy"
