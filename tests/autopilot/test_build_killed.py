@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import shoestring
 from shoestring.engine import store
 from tests import tiny
@@ -21,6 +23,7 @@ import sys
 from shoestring.autopilot import planning
 from shoestring.engine import pacing
 pacing.MAX_EPOCHS = 2.0
+pacing.TRIAL_SECONDS = 0.05
 planning.MOST_FALLBACK = 1.0
 from shoestring.__main__ import main
 sys.exit(main(sys.argv[1:]))
@@ -28,26 +31,43 @@ sys.exit(main(sys.argv[1:]))
 PATIENCE_SECONDS = 120.0
 
 
+FALLBACK = ("1-first-fit", "2-quantize-the-first-fit")
+BIG, SMALL = 1_200, 300  # pictures: of the small set the folds are crossed too
+
+
+def test_a_build_goes_on_after_a_kill_in_a_fit_and_in_its_last_move(tmp_path: Path) -> None:
+    phases = (*FALLBACK, "3-main-fit", "4-quantize")
+    goes_on(tmp_path, BIG, phases, phases[2:3])
+
+
+@pytest.mark.slow
 def test_a_build_goes_on_wherever_it_was_killed(tmp_path: Path) -> None:
+    phases = (*FALLBACK, "3-cross-validation", "4-main-fit", "5-quantize")
+    goes_on(tmp_path, SMALL, phases, phases)
+
+
+def goes_on(
+    tmp_path: Path, count: int, phases: tuple[str, ...], killed_in: tuple[str, ...]
+) -> None:
     out = tmp_path / "out"
-    source = tiny.write_npz(tmp_path / "bars.npz", count=300)
+    source = tiny.write_npz(tmp_path / "bars.npz", count=count)
     words = ["build", str(source), "--out", str(out), "--budget", "30m", "--threads", "1"]
     words += ["--max-size", "13KB", "--without", "ensemble", "--quiet"]
     words += ["--without", "distill"]
-    spent = killed(words, out, (out / store.BUILD).exists)
     again = ["build", "--resume", "--out", str(out), "--quiet"]
-    phases = ("1-first-fit", "2-quantize-the-first-fit", "3-cross-validation", "4-main-fit")
-    phases += ("5-quantize",)
-    for phase in phases:
+    spent = 0.0
+    if len(killed_in) == len(phases):
+        spent, words = killed(words, out, (out / store.BUILD).exists), again
+    for phase in killed_in:
         folder = out / "steps" / phase
 
         def begun(folder: Path = folder) -> bool:
             return folder.is_dir() and any(folder.iterdir())
 
         before = finished(out)
-        now = killed(again, out, begun)
+        now = killed(words, out, begun)
         assert now >= spent  # what was used counts, and what lay between does not
-        spent = now
+        spent, words = now, again
         for path, written in before.items():
             assert path.stat().st_mtime_ns == written  # found again, not done again
     killed(again, out, (out / store.WEIGHTS).exists)  # on its way into the build's folder

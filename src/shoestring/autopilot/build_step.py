@@ -75,6 +75,7 @@ class Bench:
         run = self._begun(record, step, folder, seconds)
         run = train.completed(run, _techniques(record, step), self.dataset, clock, seconds)
         store.keep(folder, self.dataset.files)
+        _gauged(record, step, folder)
         store.write_started(run)
         store.write_spent(folder, store.Spent(clock.elapsed(), seconds))
         return train.fitted(run, self.dataset, clock, None, self.listener)
@@ -120,6 +121,19 @@ class Bench:
         return derive.applied(technique, runs, folder, Budget(seconds), desk)
 
 
+def _gauged(record: Record, step: Step, folder: Path) -> None:
+    """Leaves a fit of the network that was looked at what the look measured of it."""
+    from shoestring.engine import pacing, rates
+
+    found = record.chosen
+    assert found is not None
+    gauge, own = found.gauge, (found.network, found.words)
+    if (step.network, step.words) == own and gauge.look_seconds > 0:
+        passes = pacing.AFTER_EVALUATIONS * gauge.pass_seconds / gauge.look_seconds
+        measured = (gauge.batch_size, gauge.step_seconds, gauge.look_seconds, passes)
+        rates.write(folder, rates.Rates(gauge.precision, gauge.threads, *measured))
+
+
 def _techniques(record: Record, step: Step) -> list[Technique]:
     """Those of a fit's recipe."""
     words = [*record.techniques, *filter(None, [step.words])]
@@ -139,6 +153,8 @@ def result(step: Step, run: Run, limits: Limits, seconds: float) -> Result:
         return Result(step, seconds, scores.quality, scores.loss, scores.examples)
     seen = deciding(run)
     fits = [one for one in run.receipts if one.technique == "fit"]
+    # A technique's line is of its whole work: what it was made of was graded alike before.
+    grades = [one for one in run.receipts if one.technique == "grade"][-1:]
     skipped = step.kind == "technique" and line is not None and line.status != "applied"
     return Result(
         step=step,
@@ -149,6 +165,7 @@ def result(step: Step, run: Run, limits: Limits, seconds: float) -> Result:
         size_bytes=scores.size_bytes or 0,
         latency_ms=median(scores),
         fit_seconds=sum(one.cost.wall_seconds for one in fits),
+        grade_seconds=sum(one.cost.wall_seconds for one in grades),
         epochs=float(run.curve[-1]["epoch"]) if run.curve else 0.0,
         ships=limits.ships(scores),
         failure=line.reason if skipped and line is not None else "",

@@ -19,10 +19,12 @@ from shoestring.autopilot.knowledge import (
 from shoestring.core.decisions import Step
 from shoestring.core.receipt import Plain
 
-FIRST_SHARE = 0.12  # of the seconds, for a bundle to fall back on
+FIRST_SHARE = (
+    0.06  # of the seconds, for a bundle to fall back on: what it takes, the main fit lacks
+)
 PROBE_SHARE = 0.08
 FOLDS_SHARE = 0.2
-FIRST_FIT_SECONDS = 60.0  # and at most so long: a fallback need not be good
+FIRST_FIT_SECONDS = 30.0  # and at most so long: a fallback need not be good
 LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
 QUANTIZE_SECONDS = 6.0  # of a technique after a fit, before one was timed
 JOINING = 1.5  # of the seconds after a fit, for a bundle of several networks

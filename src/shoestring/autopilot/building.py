@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from shoestring import plugins
 from shoestring.autopilot import build_record, build_step, finish, folds, planning, shipping, train
-from shoestring.autopilot.build_record import Chosen, Record
+from shoestring.autopilot.build_record import Record
 from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
 from shoestring.autopilot.choosing import best
-from shoestring.autopilot.knowledge import FIRST, MAIN, NO_TIME, PROBE, Known, Result
+from shoestring.autopilot.knowledge import FIRST, MAIN, NO_TIME, Known, Result
+from shoestring.autopilot.reserving import Reserve, usable
 from shoestring.autopilot.sizes import chosen
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan, Decision, Step
@@ -23,15 +24,9 @@ from shoestring.core.run import Run
 if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
-END_SECONDS = 1.5  # to put the bundle in its place, to show the receipt, and to end
-END_SHARE = 0.45  # and so much of what the start took: both are slow beside other work
-MOST_START = 60.0  # seconds of a start that are taken to say how slow the end will be
 SHORTEST = 0.5  # of a technique's seconds, with which it is begun all the same
 TIMES = 2.0  # what a step may take at most, in what it was planned with
-TEST_START_SECONDS = 2.0  # of the process that grades
-TEST_PART = 0.4  # and at least so much of what follows a fit
 SPARE_PART = 0.5  # of what is kept for the test split, that a step may use up
-SPARE = 1.5  # on what the test split is expected to take
 
 
 @dataclass
@@ -47,16 +42,24 @@ class Work:
     _start_seconds: float = field(default=0.0, init=False)  # until there was a clock to ask
 
     def __post_init__(self) -> None:
-        self._start_seconds = min(MOST_START, self.clock.elapsed())
+        self._start_seconds = self.clock.elapsed()
 
     # --- before the first step ---
 
     def looked(self) -> None:
-        """Reads the data, measures on throw-away steps, chooses the network."""
-        from shoestring.engine import device
+        """Reads the data, measures on throw-away steps, chooses the network. UserError where that
+        leaves too little time, or has not ended when all of it is over."""
+        from shoestring.engine import deadline, device, gauge  # noqa: F401  not on its deadline
 
-        recipe = self.record.recipe
-        recipe = replace(recipe, device=device.resolve(recipe.device))
+        left = None if self.record.results else self.clock.remaining()
+        try:
+            with deadline.within(left):
+                self._looked(device.resolve(self.record.recipe.device))
+        except deadline.OutOfTime as error:
+            raise self._seconds().too_few("the start, the data and a first look took") from error
+
+    def _looked(self, device: str) -> None:
+        recipe = replace(self.record.recipe, device=device)
         bare = Run(self.home, recipe.task, recipe)
         with self.clock.meter() as loading:
             self.dataset, bare = train.loaded(bare, self.clock, self.listener)
@@ -66,7 +69,7 @@ class Work:
                 "put them back, or start a new build"
             )
         self._tested = _test_examples(self.dataset)
-        self._refuse_no_time()
+        self._seconds().refuse_no_time()
         fresh = replace(recipe, fingerprint=self.dataset.fingerprint)
         self.record = replace(self.record, recipe=fresh)
         if self.record.chosen is not None:
@@ -80,7 +83,7 @@ class Work:
             gauge_seconds=looking.cost.wall_seconds,
         )
         self._decide(*said)
-        self._refuse_too_small(found)
+        self._seconds().refuse_too_small(found)
 
     def plan(self) -> BuildPlan:
         """What is intended now."""
@@ -93,7 +96,7 @@ class Work:
             steps=planning.planned(self._known()),
             decisions=self.record.decisions,
             spent_seconds=self.clock.elapsed(),
-            reserved_seconds=self._reserve(),
+            reserved_seconds=self._seconds().kept(),
         )
 
     # --- the steps ---
@@ -116,8 +119,8 @@ class Work:
             self.dataset,
             self.clock,
             self.listener,
-            self._test_seconds(),
-            self._end_seconds(),
+            self._seconds().for_test(),
+            self._seconds().for_end(),
         )
 
     def _next(self) -> Step | None:
@@ -169,9 +172,9 @@ class Work:
 
     def _longest(self, step: Step) -> float | None:
         """Seconds after which a step is given up; None where there is nothing to fall back on."""
-        if not any(r.bundled and not r.failure for r in self.record.results):
+        if not usable(self.record.results):
             return None
-        left = self._steps_seconds() + SPARE_PART * self._test_seconds()
+        left = self._steps_seconds() + SPARE_PART * self._seconds().for_test()
         last = step.name == MAIN or step.kind == "technique"
         return max(1.0, left if last else min(left, TIMES * step.seconds))
 
@@ -215,8 +218,8 @@ class Work:
             words=found.words,
             size_bytes=found.weight.size_bytes,
             small_bytes=found.weight.small_bytes,
-            epoch_seconds=_epoch_seconds(found, record.results),
-            after_seconds=self._after(found),
+            epoch_seconds=self._seconds().epoch(found),
+            after_seconds=self._seconds().after(found),
             enough_epochs=found.enough_epochs,
             larger=found.larger,
             larger_words=found.larger_words,
@@ -234,68 +237,12 @@ class Work:
             without=frozenset(record.recipe.without),
         )
 
+    def _seconds(self) -> Reserve:
+        validated = 0 if self.dataset is None else len(self.dataset.validation)
+        return Reserve(self.record, self.clock, self._start_seconds, self._tested, validated)
+
     def _steps_seconds(self) -> float:
-        """Left for steps: all but what the end takes."""
-        return self.clock.remaining() - self._reserve()
-
-    def _reserve(self) -> float:
-        return self._end_seconds() + self._test_seconds()
-
-    def _end_seconds(self) -> float:
-        return END_SECONDS + END_SHARE * self._start_seconds
-
-    def _test_seconds(self) -> float:
-        """What opening the test split is expected to take, from a pass over validation."""
-        assert self.dataset is not None
-        if not self._tested:
-            return 0.0
-        found = self.record.chosen
-        each = 0.0 if found is None else found.gauge.pass_seconds
-        ratio = self._tested / max(1, len(self.dataset.validation))
-        start = TEST_START_SECONDS
-        if found is not None and self.record.results:  # it starts a process, as grading does
-            start = max(start, TEST_PART * self._after(found))
-        return start + SPARE * each * ratio
-
-    def _after(self, found: Chosen) -> float:
-        """Seconds from the end of a fit until its bundle is graded, as the last one took them."""
-        fits = [r for r in self.record.results if r.fit_seconds > 0 and not r.failure]
-        if not fits:
-            return found.gauge.after_seconds
-        return max(0.5, fits[-1].seconds - fits[-1].fit_seconds)
-
-    def _refuse_no_time(self) -> None:
-        """UserError where reading the data has left nothing to train in."""
-        left = self._steps_seconds()
-        if self.record.chosen is None and left < LEAST_FIT_SECONDS:
-            used, asked = self.clock.elapsed(), self.record.budget_seconds
-            raise UserError(
-                f"{asked:g} s are too few: the start and reading the data took {used:.1f} s, and "
-                f"the end takes about {self._reserve():.1f} s; give --budget "
-                f"{int(2 * (used + self._reserve())) + 10}s or more"
-            )
-
-    def _refuse_too_small(self, found: Chosen) -> None:
-        """UserError where the budget does not hold a single pass over the data."""
-        left = self._steps_seconds() - found.gauge.after_seconds
-        if left < min(found.gauge.epoch_seconds, LEAST_FIT_SECONDS):
-            needed = self.clock.elapsed() + self._reserve() + found.gauge.after_seconds
-            needed += max(found.gauge.epoch_seconds, LEAST_FIT_SECONDS)
-            raise UserError(
-                f"{self.record.budget_seconds:.0f} s are too few: one pass over the training split "
-                f"takes about {found.gauge.epoch_seconds:.1f} s here, and start, export and "
-                f"grading the rest of about {needed:.0f} s; give --budget "
-                f"{int(needed * 1.2) + 1}s or more"
-            )
-
-
-def _epoch_seconds(found: Chosen, results: tuple[Result, ...]) -> float:
-    """As the last fit of the chosen network showed; before that as throw-away steps did."""
-    for one in reversed(results):
-        own = one.step.kind == "fit" and one.step.name != PROBE
-        if own and one.epochs > 0 and one.fit_seconds > 0:
-            return one.fit_seconds / one.epochs
-    return found.gauge.epoch_seconds
+        return self._seconds().for_steps()
 
 
 def _left_out(step: Step) -> Result:

@@ -31,6 +31,7 @@ class Result:
     size_bytes: int = 0
     latency_ms: float | None = None
     fit_seconds: float = 0.0  # of training alone
+    grade_seconds: float = 0.0  # of the process that graded its bundle
     epochs: float = 0.0
     ships: bool = False  # whether it keeps to the limits of size and latency
     failure: str = ""

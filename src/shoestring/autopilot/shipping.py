@@ -30,7 +30,7 @@ from shoestring.engine.apply import noted
 
 # Of an unfinished build's folder: what goes on needs it, or it is replaced in one move.
 KEPT = (finish.STEPS, store.BUILD, store.SPENT, store.BUNDLE, store.OPENINGS)
-TEST_LEAST = 0.6  # of the seconds that it is expected to take
+TEST_LEAST = 0.9  # of the seconds that it is expected to take
 LAST_PART = 0.9  # of the seconds kept for the end, for what follows it
 TEST, SHIPPED = "test opened", "ship"
 

@@ -41,7 +41,9 @@ class Gauge:
     step_seconds: float
     epoch_steps: int
     after_seconds: float  # from the end of a fit until its bundle is graded
-    pass_seconds: float  # of one look at the whole validation split
+    pass_seconds: float  # of one pass over the whole validation split
+    batch_size: int = 0  # of these steps
+    look_seconds: float = 0.0  # of a look, which may take a part of it
 
     @property
     def epoch_seconds(self) -> float:

@@ -51,6 +51,8 @@ def gauged(run: Run, dataset: Dataset, budget: Budget, listener: Listener) -> Ga
         steps,
         looks.after(),
         looks.seconds * looks.passes / pacing.AFTER_EVALUATIONS,
+        recipe.batch_size or 0,
+        looks.seconds,
     )
 
 

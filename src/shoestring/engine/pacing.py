@@ -15,7 +15,7 @@ from shoestring.core.placement import Placement
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.data.names import counted
-from shoestring.engine import schedule, store
+from shoestring.engine import rates, schedule, store
 from shoestring.engine.device import PRECISIONS, default_threads, wait
 from shoestring.engine.loop import Feeds, Loop, kind_of
 
@@ -36,6 +36,7 @@ COUNTED_EPOCHS = 20  # whose batches are made to be counted
 SETTLE_SHARE = 0.05  # of a budget, for what a network decides by measuring before it ships
 SETTLE_SECONDS = 20.0  # and at most this long
 FEW_STEPS = 50  # below it nothing much is learnt
+BUSY = 1.5  # processes that want to run, for each core
 FASTER = 1.05  # by how much a lower precision must win
 WINDOW_SHARE = 0.1  # of the seconds left, over which the rate of a running fit is measured
 WINDOW_SECONDS = (0.05, 10.0)  # and at least and at most so long
@@ -83,12 +84,16 @@ def planned(
     """
     recipe = replace(run.recipe, threads=run.recipe.threads or default_threads())
     trial, looks = Trial(recipe.precision or "", recipe.threads or 1, 0.0), Looks.of(run, budget)
-    if recipe.precision is None or budget.seconds is not None:
+    known = rates.read(run.path)
+    if known is not None and known.hold_for(recipe):
+        trial = Trial(known.precision, known.threads, known.step_seconds)
+        looks = replace(looks, seconds=known.look_seconds, passes=known.passes)
+    elif recipe.precision is None or budget.seconds is not None:
         listener.say("measuring the rate on throw-away steps")
         trial = fastest(run, feeds, budget, placement)
         recipe = replace(recipe, precision=trial.precision, threads=trial.threads)
-    if budget.seconds is not None:
-        looks = timed_look(replace(run, recipe=recipe), feeds, placement, looks)
+        if budget.seconds is not None:
+            looks = timed_look(replace(run, recipe=recipe), feeds, placement, looks)
     per_epoch = steps_of(recipe, feeds, 1.0)
     asked = recipe.steps
     if asked is None and recipe.epochs is not None:
@@ -163,18 +168,27 @@ def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Tri
         loop = Loop(run.with_recipe(precision=precision, threads=threads), feeds, placement)
         return Trial(precision, threads, placement.told(seconds_a_step(loop, budget)))
 
-    threads = run.recipe.threads or default_threads()
+    cores, agree = default_threads(), placement.agree
+    open_ = run.recipe.threads is None and cores > 1 and placement.device == "cpu"
+    busy = open_ and agree(_busy(cores))
+    threads = 1 if busy else run.recipe.threads or cores
     precisions = (run.recipe.precision,) if run.recipe.precision else PRECISIONS
     began, most = time.perf_counter(), TRIALS_SHARE * max(0.0, budget.remaining())
     trials: list[Trial] = []
     for precision in precisions:
-        if not trials or time.perf_counter() - began <= most:
+        if not trials or agree(time.perf_counter() - began <= most):
             trials.append(tried(precision, threads))
     best = min(trials, key=lambda t: t.step_seconds * (1 if t.precision == "float32" else FASTER))
-    if run.recipe.threads is None and threads > 1 and placement.device == "cpu":
-        best = min(best, tried(best.precision, 1), key=lambda t: t.step_seconds)
+    if open_ and (not busy or agree(time.perf_counter() - began <= most)):
+        best = min(best, tried(best.precision, cores if busy else 1), key=lambda t: t.step_seconds)
     torch.set_num_threads(best.threads)
     return best
+
+
+def _busy(cores: int) -> bool:
+    """Whether other work wants more than all cores, so that one thread is tried before several,
+    whose steps can then take twenty times as long: too long to find that out."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * cores
 
 
 def seconds_a_step(loop: Loop, budget: Budget) -> float:

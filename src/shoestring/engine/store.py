@@ -27,11 +27,12 @@ SAFE = "safe.safetensors"  # where a rollback goes, of a run stopped between two
 STARTED = bundle.STARTED
 CHECKPOINT, SPENT = "checkpoint.safetensors", "spent.json"  # of a run that is not finished
 BUILD = "build.json"  # of a build that is not finished
+RATES = "rates.json"  # of a fit that is not finished: what was measured before it
 TRIALS, TRIALS_FOLDER = "trials.json", "trials"  # of a search before the fit
 _OWN: tuple[str, ...] = (RUN, RECIPE, WEIGHTS, METRICS, OUTCOMES, BUNDLE, OPENINGS)
 POINTERS = tuple(name.replace(".safetensors", ".json") for name in (CHECKPOINT, SAFE))
 _OWN += (SAFE, CHECKPOINT, *POINTERS, STARTED, SPENT)
-_OWN += (TRIALS, TRIALS_FOLDER, EVENTS, BUILD)
+_OWN += (TRIALS, TRIALS_FOLDER, EVENTS, BUILD, RATES)
 
 
 def create(path: Path) -> None:
@@ -59,7 +60,7 @@ def write_finished(run: Run) -> Run:
     """Writes run.json last: with it the folder is finished, and what only a resume needs goes."""
     write_atomically(run.path / RECIPE, recipe_toml(run.recipe))
     write_atomically(run.path / RUN, _json(to_plain(replace(run, path=Path(".")))))
-    for name in (STARTED, SPENT):
+    for name in (STARTED, SPENT, RATES):
         (run.path / name).unlink(missing_ok=True)
     for name in (CHECKPOINT, SAFE):
         drop(run.path / name)
