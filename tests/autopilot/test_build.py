@@ -138,6 +138,16 @@ def test_a_budget_too_small_for_an_epoch(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_a_look_that_does_not_end_is_ended_with_the_budget(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "chosen", lambda *_: Event().wait(60.0))
+    monkeypatch.setattr(building.Work, "_look_seconds", lambda self: 0.05)
+    with pytest.raises(UserError, match=r"a first look took .* give --budget"):
+        built(source, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_missed_quality_leaves_the_nearest_bundle(
     quick: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,12 +51,15 @@ class Work:
         leaves too little time, or has not ended when all of it is over."""
         from shoestring.engine import deadline, device, gauge  # noqa: F401  not on its deadline
 
-        left = None if self.record.results else self.clock.remaining()
         try:
-            with deadline.within(left):
+            with deadline.within(self._look_seconds()):
                 self._looked(device.resolve(self.record.recipe.device))
         except deadline.OutOfTime as error:
             raise self._seconds().too_few("the start, the data and a first look took") from error
+
+    def _look_seconds(self) -> float | None:
+        """Until it is clear that nothing will come of them; None where something is finished."""
+        return None if self.record.results else self.clock.remaining() - self._seconds().for_end()
 
     def _looked(self, device: str) -> None:
         recipe = replace(self.record.recipe, device=device)

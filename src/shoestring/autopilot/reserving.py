@@ -97,10 +97,12 @@ class Reserve:
                 after + fit + self.for_test(),
             )
 
-    def too_few(self, taken: str, more: str = "", more_seconds: float = 0.0) -> UserError:
+    def too_few(
+        self, taken: str, more: str = "", more_seconds: float = LEAST_FIT_SECONDS
+    ) -> UserError:
         """What to say where nothing can be built in the seconds that were asked for."""
         used, end = self.clock.elapsed(), self.for_end()
-        needed = used + more_seconds + end + LEAST_FIT_SECONDS
+        needed = used + more_seconds + end
         return UserError(
             f"{self.record.budget_seconds:g} s are too few here and now: {taken} {used:.1f} s, "
             f"{more}and the end about {end:.1f} s; give --budget {int(1.2 * needed) + 5}s or more"
