@@ -39,9 +39,13 @@ def test_a_budget_that_holds_some_steps_but_no_epoch_is_not_refused() -> None:
 
 
 def test_a_bundle_goes_before_the_test_split() -> None:
-    assert reserve(40.0).kept() == pytest.approx(1.5 + 8.0)
-    assert reserve(20.0).kept() == pytest.approx(1.5)  # 12 s are what a bundle takes
-    assert reserve(20.0, fit()).kept() == pytest.approx(1.5 + 8.0)  # there is one
+    assert reserve(40.0).kept() == pytest.approx(1.5 + 9.6)
+    assert reserve(27.0).kept() == pytest.approx(1.5)  # training would have fewer than these 8
+    asked = Record(Recipe("images", "x"), Limits(size_bytes=5_000), 60.0, chosen=CHOSEN)
+    large = replace(CHOSEN, weight=Weight(10, 9_000, 3_000))
+    tail = replace(reserve(40.0), record=replace(asked, chosen=large))
+    assert tail.rounding(large) == 13.0 and tail.kept() == pytest.approx(1.5)
+    assert reserve(20.0, fit()).kept() == pytest.approx(1.5 + 9.6)  # there is one
 
 
 def test_opening_the_test_split_is_expected_to_take_what_grading_took() -> None:

@@ -26,7 +26,7 @@ PROBE_SHARE = 0.08
 FOLDS_SHARE = 0.2
 FIRST_FIT_SECONDS = 30.0  # and at most so long: a fallback need not be good
 LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
-QUANTIZE_SECONDS = 6.0  # of a technique after a fit, before one was timed
+QUANTIZE_SECONDS = 3.0  # of a technique, beside export and grading, before one was timed
 JOINING = 1.5  # of the seconds after a fit, for a bundle of several networks
 MARGIN = 1.2  # on seconds that were measured once
 # What steps are expected to do to the share of wrong answers. Judgements: a longer fit as power

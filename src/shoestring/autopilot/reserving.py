@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shoestring.autopilot.build_record import Chosen, Record
-from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS
-from shoestring.autopilot.knowledge import PROBE, Result
+from shoestring.autopilot.build_steps import LEAST_FIT_SECONDS, QUANTIZE_SECONDS
+from shoestring.autopilot.knowledge import PROBE, QUANTIZE, Result
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.sizing import Gauge
@@ -16,6 +16,7 @@ END_SHARE = 0.45  # and so much of what the start took: both are slow beside oth
 MOST_START = 60.0  # seconds of a start that are taken to say how slow the end will be
 TEST_START_SECONDS = 2.0  # of the process that grades
 SPARE = 1.5  # on what a pass over the test split is expected to take
+TEST_ROOM = 1.2  # on that, in what is kept: with less than was expected it is not opened
 FEWEST_STEPS = 5  # that are worth a bundle: a budget buys steps, not epochs
 
 
@@ -37,7 +38,7 @@ class Reserve:
 
     def kept(self) -> float:
         """For the test split and the end."""
-        return self.for_end() + (0.0 if self._tight() else self.for_test())
+        return self.for_end() + (0.0 if self._tight() else TEST_ROOM * self.for_test())
 
     def for_end(self) -> float:
         return END_SECONDS + END_SHARE * min(MOST_START, self.start_seconds)
@@ -54,13 +55,14 @@ class Reserve:
         return max(least, graded[-1] + each * (ratio - 1)) if graded else least
 
     def _tight(self) -> bool:
-        """Whether nothing is finished yet, and there is time for a bundle or for the test split:
-        that one can be opened any day."""
+        """Whether nothing is finished yet, and the test split would take longer than training
+        had: it can be opened any day."""
         found = self.record.chosen
         if found is None or usable(self.record.results):
             return False
-        left = self.clock.remaining() - self.for_end() - self.for_test()
-        return left < self.after(found) + least_fit(found.gauge)
+        test = self.for_test()
+        left = self.clock.remaining() - self.for_end() - test - self.after(found)
+        return left - self.rounding(found) < max(least_fit(found.gauge), test)
 
     # --- rates ---
 
@@ -70,6 +72,13 @@ class Reserve:
         if not fits:
             return found.gauge.after_seconds
         return max(0.5, fits[-1].seconds - fits[-1].fit_seconds)
+
+    def rounding(self, found: Chosen) -> float:
+        """Seconds of what makes the bundle keep to a limit of bytes, where it takes that."""
+        most, without = self.record.limits.size_bytes, self.record.recipe.without
+        if most is None or found.weight.size_bytes <= most or QUANTIZE in without:
+            return 0.0
+        return QUANTIZE_SECONDS + self.after(found)
 
     def epoch(self, found: Chosen) -> float:
         """Seconds of an epoch, as the last fit of the chosen network showed; before that as
