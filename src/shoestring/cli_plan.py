@@ -38,8 +38,8 @@ class PlanCommand(TaskCommand):
 @click.option("--sharding", type=click.Choice(SHARDINGS), help="Only this.  [default: each]")
 @click.option("--checkpointing", type=click.Choice(CHECKPOINTINGS),
               help="Of activations: what is computed again.  [default: the best]")  # fmt: skip
-@click.option("--precision", type=click.Choice(PRECISIONS), default="bfloat16", show_default=True,
-              help="Of products.")  # fmt: skip
+@click.option("--precision", type=click.Choice(PRECISIONS),
+              help="Of products.  [default: bfloat16 where the device has it]")  # fmt: skip
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adamw",
               show_default=True, help="Whose states are kept.")  # fmt: skip
 @click.option("--fusion", type=click.Choice(FUSIONS), default="blocks", show_default=True,
@@ -63,7 +63,7 @@ def plan(
     mesh: str | None,
     sharding: str | None,
     checkpointing: str | None,
-    precision: str,
+    precision: str | None,
     optimizer: str,
     fusion: str,
     interleave: int,
@@ -77,7 +77,7 @@ def plan(
 
     \b
     shoestring plan --task translation --parameters 1.3B --tokens 20B --cluster 2x8xH100
-    shoestring plan runs/a --examples 10M --cluster 4xT4 --precision float16
+    shoestring plan runs/a --examples 10M --cluster 4xT4
     """
     options = given(context, lambda: _task_of(source, task), source or "this plan")
     found = shoestring.plan(

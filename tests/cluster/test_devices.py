@@ -113,7 +113,7 @@ def test_a_device_needs_every_figure() -> None:
     for field in NEEDED:
         with pytest.raises(UserError, match=f"here lacks the field '{field}'"):
             from_table("x", {k: v for k, v in row.items() if k != field}, "here")
-    with pytest.raises(UserError, match="no matrix rate for bfloat16; it has: float32"):
+    with pytest.raises(UserError, match="for bfloat16; say another --precision: float32"):
         from_table("x", row, "here").rate("bfloat16")
 
 

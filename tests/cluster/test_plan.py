@@ -237,3 +237,12 @@ def test_a_price_that_is_not_known_is_said() -> None:
     assert "no price of NVIDIA H200" in shown(translator("8xH200"))
     quick = shown(translator("8xH200", tokens="1M"))
     assert " s " in quick
+
+
+def test_products_are_in_what_the_device_has() -> None:
+    """Turing has no bfloat16, and nobody who plans for it should have to know that."""
+    found = translator("1xT4", parameters="60M")
+    assert found.feasible
+    assert found.feasible[0].method.precision == "float16"
+    assert "products in float16" in found.notes
+    assert translator("1xH100", parameters="60M").feasible[0].method.precision == "bfloat16"

@@ -67,6 +67,16 @@ def test_a_shape_is_found_for_any_size(parameters: float, crossed: bool) -> None
     assert not (crossed and found.layers % 2)
 
 
+@pytest.mark.parametrize("parameters", [60e6, 350e6, 1.3e9, 7e9, 13e9, 70e9, 175e9, 1e12])
+@pytest.mark.parametrize("crossed", [False, True])
+def test_heads_of_a_shape_that_is_assumed_divide_over_devices(
+    parameters: float, crossed: bool
+) -> None:
+    """Or every tensor strategy of a plan is refused for a shape that nobody would build."""
+    heads = completed(Shape(crossed=crossed, vocabulary=32_000), parameters).heads
+    assert heads % 8 == 0 or heads in (1, 2, 4, 6, 12)
+
+
 def test_what_contradicts_itself_is_refused() -> None:
     with pytest.raises(UserError, match=r"12 layers of 768 units make 0\.11B parameters, not 7B"):
         completed(Shape(layers=12, hidden=768), 7e9)

@@ -13,8 +13,8 @@ from shoestring.bundle.verify import verify
 from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Look
 from shoestring.core.receipt import Receipt
-from shoestring.core.run import Run
-from shoestring.engine import store, tensorfile
+from shoestring.core.run import Recipe, Run
+from shoestring.engine import fit, store, tensorfile
 from shoestring.engine.interrupt import Interrupt
 from shoestring.techniques.distill import Distill
 from tests import tiny
@@ -114,7 +114,7 @@ def test_an_ensemble_becomes_one_network_and_that_is_pruned(
 
 
 def test_another_kind_of_network_is_trained_as_that_kind_wants(
-    source: Path, tmp_path: Path
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The textbook's small constant rate would teach another network nothing."""
     usual = {"network": {"kind": "classic"}, "learning_rate": None, "batch_size": None}
@@ -123,6 +123,25 @@ def test_another_kind_of_network_is_trained_as_that_kind_wants(
     assert run.architecture is not None and run.architecture["kind"] == "compact"
     assert run.scores is not None and run.scores.quality is not None
     assert run.scores.quality > 0.8
+    # The recipe says the first fit of the lineage; later ones train the network that there is.
+    assert run.recipe.optimizer == parent.recipe.optimizer == "adam"
+    assert run.own_recipe.optimizer == store.read(run.path).trained_by["optimizer"] == "muon"
+    fits: list[Recipe] = []
+    first = fit.fit
+
+    def noted(run: Run, *more: Any, **named: Any) -> Any:
+        fits.append(run.recipe)
+        return first(run, *more, **named)
+
+    monkeypatch.setattr(fit, "fit", noted)
+    again = run
+    for words in ("prune:epochs=1", "quantize:method=qat,epochs=1", "distill:epochs=1"):
+        again = finish.apply(words, again.path, out=tmp_path / words[:5])
+        assert again.trained_by == run.trained_by
+    assert [recipe.optimizer for recipe in fits] == ["muon"] * 3
+    for recipe, factor in zip(fits, (0.5, 0.2, 1.0), strict=True):
+        assert recipe.learning_rate == pytest.approx(run.own_recipe.learning_rate * factor)
+        assert recipe.batch_size == run.own_recipe.batch_size
 
 
 def test_a_student_without_weights_has_none_to_go_on_from(runs: list[Run], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from shoestring.core.errors import UserError
 
 GIGA, TERA = 1e9, 1e12
+USUAL = ("bfloat16", "float16", "float32")  # that models are trained in, the first that there is
 NEEDED = ("memory_gb", "rates", "memory_gb_s", "link_gb_s", "network_gb_s")
 _NUMBERS = ("memory_gb", "memory_gb_s", "link_gb_s", "network_gb_s", "price_an_hour")
 _WORDS = ("title", "family", "price_as_of", "price_source", "source")
@@ -38,9 +39,15 @@ class Device:
         """Operations a second in matrix products; UserError with the precisions there are."""
         if precision not in self.rates:
             raise UserError(
-                f"{self.name} has no matrix rate for {precision}; it has: {', '.join(self.rates)}"
+                f"{self.name} has no matrix rate for {precision}; say another --precision: "
+                f"{', '.join(self.rates)}"
             )
         return self.rates[precision]
+
+    @property
+    def usual(self) -> str:
+        """The precision that a model is trained in on it, where nobody says."""
+        return next((p for p in USUAL if p in self.rates), next(iter(self.rates)))
 
 
 @cache

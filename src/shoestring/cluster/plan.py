@@ -11,6 +11,7 @@ from shoestring import plugins
 from shoestring.cluster import mesh as meshes
 from shoestring.cluster.description import Cluster
 from shoestring.cluster.description import cluster as described
+from shoestring.cluster.devices import USUAL
 from shoestring.cluster.efficiency import efficiency
 from shoestring.cluster.mesh import Mesh, Method, checked
 from shoestring.cluster.strategies import Asked, Strategy, every
@@ -51,7 +52,7 @@ def plan(
     mesh: str | None = None,
     sharding: str | None = None,
     checkpointing: str | None = None,
-    precision: str = "bfloat16",
+    precision: str | None = None,
     optimizer: str = "adamw",
     fusion: str = "blocks",
     interleave: int = 1,
@@ -61,14 +62,16 @@ def plan(
 
     The model is a run's (`source`), or one of a `task` with so many `parameters` ("1.3B") and the
     task's own `options` (sequence, image_size). `cluster` is "2x8xH100" or a file of TOML. Hours
-    and dollars are for `tokens` or `examples`; dollars need a price. Nothing is run, and neither
-    torch nor a cluster is needed. Raises UserError for what makes no sense."""
+    and dollars are for `tokens` or `examples`; dollars need a price. `precision` is that of
+    products; None: bfloat16, or what the device has in its place. Nothing is run, and neither torch
+    nor a cluster is needed. Raises UserError for what makes no sense."""
     place = described(cluster)
     named, size = _size(source, task, parameters, macs)
     taken = plugins.task(named)
     asked = plugins.options_from(taken.plan_options, dict(options or {}), f"a plan of {named}")
     workload = taken.planned(size, asked)
     amount = _amount(workload, tokens, examples)
+    precision = precision or place.device.usual
     place.device.rate(precision)  # refuses a precision that the device has no rate for
     method = Method(
         batch=batch,
@@ -97,7 +100,7 @@ def plan(
         amount,
         tuple(_priced(s, place, amount) for s in able),
         tuple(unable),
-        tuple(_notes(workload, place, amount)),
+        tuple(_notes(workload, place, amount, precision)),
     )
 
 
@@ -170,9 +173,11 @@ def _lack(strategy: Strategy) -> tuple[bool, float]:
     return memory is None, 0.0 if memory is None else memory.total
 
 
-def _notes(workload: Workload, cluster: Cluster, amount: float | None) -> list[str]:
+def _notes(workload: Workload, cluster: Cluster, amount: float | None, precision: str) -> list[str]:
     device = cluster.device
     notes = ["an estimate: bench/cluster.md has its errors against published trainings"]
+    if precision != USUAL[0]:
+        notes.append(f"products in {precision}")
     if not workload.usual:
         notes.append("none of these trained such a network: take times as no more than an order")
     if not efficiency(device.family).fitted:

@@ -73,6 +73,9 @@ class Run:
     recipe: Recipe
     architecture: Plain | None = None  # enough to rebuild the network; None before the fit
     quantization: Plain = field(default_factory=dict)  # what export applies; weights are float
+    # Of the recipe, what fits of this network want otherwise: a student of another kind than the
+    # network of the recipe, which goes on to say the first fit of the lineage.
+    trained_by: Plain = field(default_factory=dict)
     facts: Plain = field(default_factory=dict)  # what the data fixed: labels, image size, channels
     scores: Scores | None = None
     curve: tuple[Plain, ...] = ()
@@ -87,6 +90,11 @@ class Run:
     @property
     def trained(self) -> bool:
         return self.architecture is not None
+
+    @property
+    def own_recipe(self) -> Recipe:
+        """The recipe as the network that the run has now is trained on with."""
+        return replace(self.recipe, **self.trained_by)
 
     def with_recipe(self, **changes: Any) -> Run:
         return replace(self, recipe=replace(self.recipe, **changes))

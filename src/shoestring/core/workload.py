@@ -14,6 +14,8 @@ from shoestring.core.receipt import Plain
 
 ASPECT = 100  # width over depth where nobody said: GPT-3's are 64 to 128, Kaplan et al. 2020
 HEAD = 128  # width of a head where nobody said
+# Whose heads divide over devices, which is what is built.
+WIDTHS = (64, *(HEAD * heads for heads in (1, 2, 4, 6, 8, 12, *range(16, 257, 8))))
 AGREES = 0.2  # how far asked parameters may lie from those of an asked shape
 
 
@@ -110,7 +112,7 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
         return found
     if parameters is None:
         raise UserError("say how large the model is: --parameters, or --layers with --hidden")
-    widths = (shape.hidden,) if shape.hidden else (64, *range(HEAD, 32_769, HEAD))
+    widths = (shape.hidden,) if shape.hidden else WIDTHS
     tried = [f for h in widths if (f := _deep(shape, h, parameters)) is not None]
     if not tried:
         raise UserError(
@@ -121,8 +123,7 @@ def completed(shape: Shape, parameters: float | None) -> Shape:
     def miss(found: Shape) -> float:
         made = found.weights() * found.layers + found.outside()
         aspect = found.hidden / found.layers / ASPECT
-        uneven = 0.1 * (found.heads % 8 != 0)  # heads that divide over devices are what is built
-        return abs(made / parameters - 1) * 5 + max(aspect, 1 / aspect) + uneven
+        return abs(made / parameters - 1) * 8 + max(aspect, 1 / aspect)
 
     return min(tried, key=miss)
 

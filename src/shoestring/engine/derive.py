@@ -140,14 +140,15 @@ def tuned(
     """A fit of the run's architecture that goes on from these weights (None: it begins as the
     recipe says), for so many epochs (None: `steps` are among the changes), or as much of them as
     fits the budget. `changes` are fields of the recipe that is trained with (a rate, hooks); the
-    run keeps the recipe that it has. Returns the best weights and the cost."""
+    run keeps the recipe that it has. What its network wants otherwise than the recipe says (see
+    `Run.trained_by`) stands between the two. Returns the best weights and the cost."""
     from shoestring.engine import device, fit, placement, remarks
 
     hooks = run.recipe.hooks
     if weights is not None:
         hooks = tuple(words for words in hooks if not _begins(words))
     recipe = replace(
-        run.recipe,
+        run.own_recipe,
         **{
             "plan": (),
             "evaluate_every": None,

@@ -43,6 +43,11 @@ class Student:
         """Fields of a recipe that it learns by."""
         return {name: getattr(self.recipe, name) for name in TRAINED_BY}
 
+    def unlike(self, recipe: Recipe) -> Plain:
+        """Those of them that this recipe says otherwise."""
+        said = self.changes().items()
+        return {name: value for name, value in said if value != getattr(recipe, name)}
+
 
 def student(
     run: Run, words: str, goes_on: bool, epochs: float | None, seconds: float | None
@@ -55,7 +60,7 @@ def student(
         if goes_on and architecture is not run.architecture:
             raise UserError(f"{run.path} is an ensemble; a student of it begins with nothing")
         weights = _weights(run) if goes_on else None
-        return Student(architecture, _kept(run.recipe, goes_on), weights)
+        return Student(architecture, _kept(run.own_recipe, goes_on), weights)
     if (Path(words) / store.RUN).exists():
         return _of_run(run, store.read(words), goes_on)
     if goes_on:
@@ -77,15 +82,15 @@ def _of_run(run: Run, other: Run, goes_on: bool) -> Student:
     if goes_on and architecture is not other.architecture:
         raise UserError(f"{other.path} is an ensemble; name a run of one network to go on from")
     weights = _weights(other) if goes_on else None
-    return Student(architecture, _kept(other.recipe, goes_on), weights, other)
+    return Student(architecture, _kept(other.own_recipe, goes_on), weights, other)
 
 
 def _of_network(run: Run, words: str, epochs: float | None, seconds: float | None) -> Student:
     """What is left open of its network is decided from the data and the time, as in a training
     of its own; and so is how it is trained, where it is of another kind than the run's."""
-    task, said = plugins.task(run.task), run.recipe
+    task, said = plugins.task(run.task), run.own_recipe
     options, dataset = plugins.network(words, task), derive.dataset_of(run)
-    other_kind = options["kind"] != said.network.get("kind")
+    other_kind = options["kind"] != _one_of(run.architecture or {}).get("kind")
     asked = Recipe(
         run.task,
         said.source,

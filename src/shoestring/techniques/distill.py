@@ -128,7 +128,12 @@ class Distill(Finisher, Hook):
         student = students.student(run, self.student, goes_on, epochs, seconds)
         others = () if student.run is None else (student.run,)
         child = derive.child(
-            run, "distill", others, architecture=student.architecture, quantization={}
+            run,
+            "distill",
+            others,
+            architecture=student.architecture,
+            quantization={},
+            trained_by=student.unlike(run.recipe),
         )
         # What its own training is told.
         own = replace(self, teacher=str(run.path), student="same", start="nothing", epochs=None)

@@ -215,7 +215,7 @@ class Prune(Finisher, Hook):
             model = thin.model()
             importance.refreshed(thin.run, model, dataset)
             return replace(thin, weights=model.state_dict())
-        recipe = thin.run.recipe
+        recipe = thin.run.own_recipe
         changes: dict[str, Any] = {"hooks": (*recipe.hooks, *hooks)} if hooks else {}
         if recipe.learning_rate is not None:
             changes["learning_rate"] = recipe.learning_rate * self.rate

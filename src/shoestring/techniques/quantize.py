@@ -215,8 +215,9 @@ class Quantize(Finisher, Hook):
 
         kept = [words for words in run.recipe.hooks if not _begins(words)]
         changes: dict[str, Any] = {"hooks": (*kept, plugins.words(self))}
-        if run.recipe.learning_rate is not None:
-            changes["learning_rate"] = run.recipe.learning_rate * self.rate
+        usual = run.own_recipe.learning_rate
+        if usual is not None:
+            changes["learning_rate"] = usual * self.rate
         child = derive.child(run, "quantize")
         child, weights, cost = derive.tuned(
             child, model.state_dict(), budget, self.epochs, **changes
