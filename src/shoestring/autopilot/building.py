@@ -330,8 +330,9 @@ def _expected(step: Step) -> str:
 def _got(found: Result) -> str:
     if found.failure:
         return f"{found.seconds:.1f} s; not done: {found.failure}"
-    seen = f"{found.deciding} deciding" if found.bundled else f"{found.deciding} held out"
-    quality = "" if found.quality is None else f"{found.quality:.4f} on {seen}"
+    which = "that decide" if found.bundled else "held out"
+    seen = f"{found.deciding:,} examples {which}"
+    quality = "" if found.quality is None else f"quality {found.quality:.4f} on {seen}"
     latency = "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms"
     epochs = f"{found.epochs:.1f} epochs" if found.step.kind == "fit" else ""
     sizes = f"{found.size_bytes:,} bytes" if found.bundled else ""
