@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -105,7 +106,7 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
         reasons=tuple(reasons(sheet.lines)),
         budget=timeline(sheet) if sheet.kind == "run" else None,
         choices=tuple(
-            Choice(duration(d.at_seconds), d.what, d.chosen, d.why, d.expected, d.got)
+            Choice(duration(d.at_seconds), d.what, _spaced(d.chosen), d.why, d.expected, d.got)
             for d in sheet.decisions
         ),
         lineage=_branch(sheet.lineage) if sheet.lineage else None,
@@ -142,6 +143,11 @@ def _command(sheet: Sheet) -> str:
     words += [f"--max-latency {asked.latency_ms:g}ms"] if asked.latency_ms is not None else []
     words += [f"--min-quality {asked.quality:g}"] if asked.quality is not None else []
     return f"{again}\n{' '.join(words)}  # measures and decides anew"
+
+
+def _spaced(words: str) -> str:
+    """Options of a network with room after each, where a narrow line may end."""
+    return re.sub(r",(?=[a-z_]+=)", ", ", words)
 
 
 def _subtitle(sheet: Sheet) -> str:
