@@ -288,10 +288,13 @@ def plotted(model: Model, everything: Sequence[Row], path: Path) -> None:
         shown = [row.tokens_a_second for row in found]
         axes.scatter(shown, [model.tokens(row) for row in found], s=18, label=source)
     ends = [10, 100_000]
-    axes.plot(ends, ends, color="grey", linewidth=1)
-    axes.fill_between(ends, [0.85 * e for e in ends], [1.15 * e for e in ends], alpha=0.15)
+    axes.plot(ends, ends, color="grey", linewidth=1, label="exact")
+    low, high = [0.85 * e for e in ends], [1.15 * e for e in ends]
+    axes.fill_between(ends, low, high, color="grey", alpha=0.2, linewidth=0, label="within 15%")
     axes.set(xscale="log", yscale="log", xlabel="published tokens a second and device")
-    axes.set(ylabel="predicted", title="Rows that no constant was fitted on")
+    axes.set(ylabel="predicted tokens a second and device", aspect="equal")
+    axes.set(title="Rows that no constant was fitted on", xlim=ends, ylim=ends)
+    axes.grid(alpha=0.2)
     axes.legend()
     figure.savefig(path, dpi=80)
 

@@ -13,7 +13,7 @@ import pytest
 
 from shoestring.report import page
 from tests import tiny
-from tests.report import pages
+from tests.report import pages, test_page_build
 from tests.report.sheets import RECEIPTS
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run = pages.write(folder / "run", source, lineage=parents, receipts=lines)
     other = pages.write(folder / long, source)
     sentences = pages.sentences(folder / "sentences")
+    built = test_page_build.written(folder / "built")
     return {
+        "build": page.write([built], folder / "build.html"),
         "one": page.write([run], folder / "one.html"),
         "sentences": page.write([sentences], folder / "sentences.html"),
         "several": page.write([run, other, sentences], folder / "several.html"),
@@ -100,7 +102,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, TABLET, DESK], ids=["phone", "tablet", "desk"])
-@pytest.mark.parametrize("name", ["one", "sentences", "several"])
+@pytest.mark.parametrize("name", ["one", "sentences", "several", "build"])
 def test_a_page_is_readable(
     browser: Any, files: dict[str, Path], name: str, size: tuple[int, int], scheme: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from shoestring.core.budget import Cost
@@ -9,7 +10,7 @@ from shoestring.core.decisions import Decision
 from shoestring.core.receipt import Interval, Receipt, Scores
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
-from shoestring.report import page, page_view
+from shoestring.report import page, page_view, text
 from shoestring.report.sheet import receipt
 
 SCORES = Scores(
@@ -56,8 +57,30 @@ def test_decisions_limits_and_tried_steps_are_on_the_page(tmp_path: Path) -> Non
     html = page.html([folder])
     assert "What was decided, and why" in html
     assert "to fall back on" in html and "&lt;b&gt;main fit&lt;/b&gt;" in html
-    assert html.count(">limit</text>") >= 2  # of bytes and of quality
+    assert ">at most 50 KB</text>" in html
+    assert html.count(">at least 92%</text>") == 2  # in both pictures
+    assert "at most 50.0 KB asked" in html and "at least 92.00% asked" in html  # on the cards
     view = page_view.view(receipt(folder), folder, 1)
     assert [row[1] for row in view.front_rows] == [str(folder), "first fit"]
     assert "--max-size 50000" in view.command and "--min-quality 0.92" in view.command
     assert "'my photos' --budget 60s" in view.command
+
+
+def test_what_misses_a_limit_is_marked_on_the_page_and_on_a_terminal(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    kept = text.plain(text.receipt(receipt(folder)))
+    assert "limits: at most 50.0 KB, accuracy of at least 92.00%; kept" in kept
+    run = store.read(folder)
+    large = replace(SCORES, size_bytes=70_000)
+    other = tmp_path / "b"
+    other.mkdir()
+    store.write_finished(replace(run, path=other, scores=large))
+    assert "92.00%; missed: size" in text.plain(text.receipt(receipt(other)))
+    view = page_view.view(receipt(other), other, 1)
+    assert [card.name for card in view.cards if card.bad] == ["size"]
+
+
+def test_a_front_of_one_kind_has_its_legend_all_the_same(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    view = page_view.view(receipt(folder), folder, 1)
+    assert [key.name for key in view.front[0].keys][-1] == "95% interval"

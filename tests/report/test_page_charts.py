@@ -116,7 +116,7 @@ def test_the_start_of_a_command_stands_first_and_what_is_left_last() -> None:
     assert [(p.name, p.seconds) for p in found.parts] == [
         ("start and imports", 2.0),
         ("fit", 5.0),
-        ("else", 3.0),
+        ("other", 3.0),
     ]
     assert found.sentence == "No budget was asked for; 10.0 s were used."
     assert timeline(Sheet("b", "run", "images")).drawing is None

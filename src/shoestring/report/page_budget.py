@@ -59,7 +59,7 @@ def timeline(sheet: Sheet) -> Timeline:
     ]
     rest = used - sum(part.seconds for part in parts)
     if rest > 0.01 * used + 0.1:
-        parts.append(Part("else", rest, MOST_STYLES))
+        parts.append(Part("other", rest, MOST_STYLES))
     over = asked is not None and used > asked
     if asked is None:
         sentence = f"No budget was asked for; {duration(used)} were used."

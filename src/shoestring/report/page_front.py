@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -9,7 +10,7 @@ from math import inf
 from shoestring.core.exhibits import Line
 from shoestring.report.front import Limits, Point, figures
 from shoestring.report.page_axes import (
-    LEFT,
+    LETTER,
     RIGHT,
     WIDTH,
     Axis,
@@ -25,6 +26,7 @@ from shoestring.report.words import is_share, milliseconds, quality, size
 
 FRONT, OTHER = 0, 7  # styles of points
 _ONE = Line("", (0.0,), (0.0,))  # a point alone, for the legend
+_ZEROS = re.compile(r"\.?0+(?=\D*$)")  # after the last digit that says something
 COLUMNS = ("", "run", "made by", "score", "95% interval", "size", "latency", "used")
 
 
@@ -76,8 +78,12 @@ def _picture(
     for *_, one in placed:
         ys += [one.interval.low, one.interval.high] if one.interval is not None else []
     frame = Frame(
-        Axis.over(xs, measure.shown, log=True),
-        Axis.over(ys, lambda value: quality(value, metric), most=1.0 if is_share(metric) else inf),
+        Axis.over(xs, lambda value: _short(measure.shown(value)), log=True),
+        Axis.over(
+            ys,
+            lambda value: _short(quality(value, metric)),
+            most=1.0 if is_share(metric) else inf,
+        ),
         measure.x_title,
         metric,
     )
@@ -87,12 +93,15 @@ def _picture(
         ends = (frame.at(measure.limit, frame.y.low), frame.at(measure.limit, frame.y.high))
         parts.append(line(*ends, "limit"))
         across, down = ends[1]
-        side, anchor = (4, "start") if across < LEFT + 40 else (-4, "end")
-        parts.append(text(across + side, down + 12, "limit", anchor, "limit"))
+        words = f"at most {_short(measure.shown(measure.limit))}"
+        fits = across + LETTER * len(words) + 4 < WIDTH - RIGHT  # what keeps to it lies at its left
+        side, anchor = (4, "start") if fits else (-4, "end")
+        parts.append(text(across + side, down + 12, words, anchor, "limit"))
     if least is not None:
         ends = (frame.at(frame.x.low, least), frame.at(frame.x.high, least))
+        words = f"at least {_short(quality(least, metric))}"
         parts.append(line(*ends, "limit"))
-        parts.append(text(ends[1][0] - 4, ends[1][1] - 5, "limit", "end", "limit"))
+        parts.append(text(ends[1][0] - 4, ends[1][1] + 14, words, "end", "limit"))
     parts.append(path(_stairs(best, frame), "front"))
     for number, x, y, one in placed:
         across, down = frame.at(x, y)
@@ -114,6 +123,10 @@ def _picture(
     )
     keys = [Key("on the front of these two", sample(FRONT, _ONE))]
     keys += [Key("beaten by another", sample(OTHER, _ONE))] if len(best) < len(placed) else []
+    if any(one.interval is not None for *_, one in placed):
+        keys.append(
+            Key("95% interval", picture([line((14, 0), (14, 12), "whisker s0")], "", 28, 12))
+        )
     return Figure(measure.title, picture(parts, f"{measure.title}. {told}"), keys)
 
 
@@ -132,3 +145,8 @@ def _stairs(best: Sequence[tuple[float, float]], frame: Frame) -> list[tuple[flo
     for (x, y), (following, _) in zip(best, [*best[1:], (frame.x.high, 0.0)], strict=True):
         corners += [(x, y), (following, y)]
     return [frame.at(*corner) for corner in corners]
+
+
+def _short(words: str) -> str:
+    """A figure without the zeros at its end, as an axis has room for."""
+    return _ZEROS.sub("", words) if "." in words else words

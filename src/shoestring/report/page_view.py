@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -105,7 +106,7 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
         reasons=tuple(reasons(sheet.lines)),
         budget=timeline(sheet) if sheet.kind == "run" else None,
         choices=tuple(
-            Choice(duration(d.at_seconds), d.what, d.chosen, d.why, d.expected, d.got)
+            Choice(duration(d.at_seconds), d.what, _spaced(d.chosen), d.why, d.expected, d.got)
             for d in sheet.decisions
         ),
         lineage=_branch(sheet.lineage) if sheet.lineage else None,
@@ -123,7 +124,9 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
         looks=tuple(_looks(sheet.looks)),
         command=_command(sheet),
         recipe=_recipe(folder) if sheet.kind == "run" else "",
-        environment=tuple((name, str(value)) for name, value in sheet.environment.items()),
+        environment=tuple(
+            (name.replace("_", " "), str(value)) for name, value in sheet.environment.items()
+        ),
     )
 
 
@@ -142,6 +145,11 @@ def _command(sheet: Sheet) -> str:
     return f"{again}\n{' '.join(words)}  # measures and decides anew"
 
 
+def _spaced(words: str) -> str:
+    """Options of a network with room after each, where a narrow line may end."""
+    return re.sub(r",(?=[a-z_]+=)", ", ", words)
+
+
 def _subtitle(sheet: Sheet) -> str:
     recipe, scores = sheet.recipe, sheet.scores or Scores()
     said = [sheet.task, "" if recipe is None else recipe.source]
@@ -157,19 +165,29 @@ def _subtitle(sheet: Sheet) -> str:
 def _cards(sheet: Sheet) -> list[Card]:
     """The four figures that everybody asks for first."""
     scores, found = sheet.scores or Scores(), list[Card]()
+    limit = front.limits([sheet])
     if scores.quality is not None:
         bounds = scores.interval
         note = "" if bounds is None else interval_words(bounds, scores.metric)
         on = f" on {scores.split}" if scores.split else ""
-        found.append(
-            Card(f"{scores.metric}{on}", quality_words(scores.quality, scores.metric), note)
-        )
+        value = quality_words(scores.quality, scores.metric)
+        if limit.quality is not None:
+            least = f"at least {quality_words(limit.quality, scores.metric)} asked"
+            note = "; ".join(filter(None, (least, note)))
+        missed = limit.quality is not None and scores.quality < limit.quality
+        found.append(Card(f"{scores.metric}{on}", value, note, missed))
     if scores.size_bytes is not None:
-        model = "" if scores.model_bytes is None else f"{size_words(scores.model_bytes)} the model"
-        found.append(Card("size", size_words(scores.size_bytes), model))
+        most = limit.size_bytes
+        note = "" if scores.model_bytes is None else f"{size_words(scores.model_bytes)} the model"
+        note = note if most is None else f"at most {size_words(most)} asked"
+        missed = most is not None and scores.size_bytes > most
+        found.append(Card("size", size_words(scores.size_bytes), note, missed))
     for name, timing in list(scores.latency_ms.items())[:1]:
-        p95 = f"p95 {milliseconds(float(timing['p95']))}" if "p95" in timing else ""
-        found.append(Card(f"latency, {name}", milliseconds(float(timing["median"])), p95))
+        took, most = float(timing["median"]), limit.latency_ms
+        note = f"p95 {milliseconds(float(timing['p95']))}" if "p95" in timing else ""
+        note = note if most is None else f"at most {milliseconds(most)} asked"
+        missed = most is not None and took > most
+        found.append(Card(f"latency, {name}", milliseconds(took), note, missed))
     if sheet.kind == "run":
         asked, used = sheet.asked_seconds, sheet.used_seconds
         note = "no budget asked" if asked is None else f"of {duration(asked)} asked"

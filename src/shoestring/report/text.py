@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from shoestring.core.plain import from_plain
-from shoestring.core.receipt import Finding, Interval, Plain, Receipt
+from shoestring.core.receipt import Finding, Interval, Plain, Receipt, Scores
 from shoestring.data.names import counted
-from shoestring.report import decisions, lineage, trials
+from shoestring.report import decisions, front, lineage, trials
 from shoestring.report.lines import CHANGES, GAIN, changes, minute, reasons, verdict
 from shoestring.report.tables import curve, interval_words, scores, section
-from shoestring.report.words import all_visible, count, duration, quality
+from shoestring.report.words import all_visible, count, duration, milliseconds, quality, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,7 +108,7 @@ def _header(sheet: Sheet) -> Group:
             second.append(f"{counted(recipe.total_steps, 'step')} of {recipe.batch_size}")
     texts = [Text(", ".join(filter(None, first)), style="bold"), _joined(second)]
     if sheet.kind == "run":
-        texts.append(_budget(sheet))
+        texts += [_budget(sheet), _limits(sheet)]
     if sheet.parents:
         texts.append(_joined([f"made from {' and '.join(sheet.parents)}"]))
     return Group(*(text for text in texts if text.plain))
@@ -116,6 +116,26 @@ def _header(sheet: Sheet) -> Group:
 
 def _joined(pieces: Iterable[str]) -> Text:
     return Text(", ".join(filter(None, pieces)))
+
+
+def _limits(sheet: Sheet) -> Text:
+    """What the bundle was asked to keep to, and which of it it does not."""
+    asked, scores = front.limits([sheet]), sheet.scores or Scores()
+    latency = float(scores.latency_ms.get("model", {}).get("median", 0.0))
+    told, missed = [], []
+    if (bytes_ := asked.size_bytes) is not None:
+        told.append(f"at most {size(bytes_)}")
+        missed += ["size"] if (scores.size_bytes or 0) > bytes_ else []
+    if (ms := asked.latency_ms) is not None:
+        told.append(f"at most {milliseconds(ms)}")
+        missed += ["latency"] if latency > ms else []
+    if (least := asked.quality) is not None:
+        told.append(f"{scores.metric} of at least {quality(least, scores.metric)}")
+        missed += [scores.metric] if (scores.quality or 0.0) < least else []
+    if not told:
+        return Text("")
+    kept = f"missed: {', '.join(missed)}" if missed else "kept"
+    return Text(f"limits: {', '.join(told)}; {kept}", style="red" if missed else "")
 
 
 def _budget(sheet: Sheet) -> Text:
