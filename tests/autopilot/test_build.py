@@ -177,11 +177,16 @@ def test_one_that_is_stopped_goes_on(
     with pytest.raises(RunError, match="unfinished build"):
         store.read(out)
     first = (out / "steps" / "1-first-fit" / store.RUN).read_bytes()
+    begun = tmp_path / "b"
+    shutil.copytree(out, begun)
     run = shoestring.build(resume=True, out=out)
     assert isinstance(run, Run)
     assert (out / "steps" / "1-first-fit" / store.RUN).read_bytes() == first
     with pytest.raises(RunError, match="nothing to resume"):
         shoestring.build(resume=True, out=out)
+    shutil.rmtree(begun / "steps" / "1-first-fit")  # by somebody: it is done again
+    run = shoestring.build(resume=True, out=begun)
+    assert isinstance(run, Run) and shoestring.verify(run.path)["ok"]
 
 
 def test_a_full_disk_is_told_and_can_be_gone_on_from(

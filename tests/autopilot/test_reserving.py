@@ -33,9 +33,9 @@ def fit(**figures: Any) -> Result:
 
 
 def test_a_budget_that_holds_some_steps_but_no_epoch_is_not_refused() -> None:
-    reserve(20.0).refuse_too_small(CHOSEN)
-    with pytest.raises(UserError, match=r"60 s are too few.*some steps, export.*--budget 87s"):
-        reserve(13.0).refuse_too_small(CHOSEN)
+    reserve(11.0).refuse_too_small(CHOSEN)
+    with pytest.raises(UserError, match=r"60 s are too few.*some steps, export.*--budget 90s"):
+        reserve(10.0).refuse_too_small(CHOSEN)
 
 
 def test_a_bundle_goes_before_the_test_split() -> None:

@@ -146,6 +146,9 @@ def _resumed(
     said = train.seconds_of(budget)
     if said is not None:
         record = replace(record, budget_seconds=said)
+    record, gone = build_record.standing(home, record)
+    if gone:
+        listener.say(f"the run of the {gone} is gone: it and what came after it are done again")
     spent = store.read_spent(home).seconds
     clock = train.clock_of(budget, record.budget_seconds, spent)
     listener.say(f"resuming {home}; {spent:.0f} s were used before")

@@ -6,9 +6,10 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shoestring.autopilot import finish
 from shoestring.autopilot.knowledge import Result
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import Decision, Step
@@ -77,6 +78,25 @@ def read(home: Path) -> Record:
         raise
     except (OSError, ValueError, UserError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def standing(home: Path, record: Record) -> tuple[Record, str]:
+    """The record without the first step whose run is not in its folder any more and all that came
+    after it, whose runs are removed, and the name of that step; "" where all stand."""
+    for place, one in enumerate(record.results):
+        if one.failure or (step_folder(home, place + 1, one.step) / store.RUN).exists():
+            continue
+        for number, later in enumerate(record.results[place:], place + 1):
+            store.remove(step_folder(home, number, later.step))
+        if record.current is not None:
+            store.remove(step_folder(home, len(record.results) + 1, record.current))
+        return replace(record, results=record.results[:place], current=None), one.name
+    return record, ""
+
+
+def step_folder(home: Path, number: int, step: Step) -> Path:
+    """Of the run of a step of a build."""
+    return home / finish.STEPS / f"{number}-{step.name.replace(' ', '-')}"
 
 
 @contextmanager

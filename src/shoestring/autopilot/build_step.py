@@ -10,7 +10,7 @@ import numpy as np
 
 from shoestring import plugins
 from shoestring.autopilot import finish, folds, train
-from shoestring.autopilot.build_record import Record
+from shoestring.autopilot.build_record import Record, step_folder
 from shoestring.autopilot.knowledge import MAIN, PROBE, Result
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
 LEAST_SECONDS = 0.5  # of any step
+MOST_AFTER = 0.8  # of the seconds of a fit, for what follows its steps
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Bench:
     interrupt: Interrupt
 
     def folder(self, number: int, step: Step) -> Path:
-        return self.home / finish.STEPS / f"{number}-{step.name.replace(' ', '-')}"
+        return step_folder(self.home, number, step)
 
     def spent(self, number: int, step: Step) -> float:
         """Seconds that a process which was killed had used in this step."""
@@ -75,7 +76,7 @@ class Bench:
         run = self._begun(record, step, folder, seconds)
         run = train.completed(run, _techniques(record, step), self.dataset, clock, seconds)
         store.keep(folder, self.dataset.files)
-        _gauged(record, step, folder)
+        _gauged(record, step, folder, seconds)
         store.write_started(run)
         store.write_spent(folder, store.Spent(clock.elapsed(), seconds))
         return train.fitted(run, self.dataset, clock, None, self.listener)
@@ -121,8 +122,9 @@ class Bench:
         return derive.applied(technique, runs, folder, Budget(seconds), desk)
 
 
-def _gauged(record: Record, step: Step, folder: Path) -> None:
-    """Leaves a fit of the network that was looked at what the look measured of it."""
+def _gauged(record: Record, step: Step, folder: Path, seconds: float) -> None:
+    """Leaves a fit of the network that was looked at what the look measured of it. The fit takes
+    some steps, whatever a single look says of the seconds after it."""
     from shoestring.engine import pacing, rates
 
     found = record.chosen
@@ -130,6 +132,8 @@ def _gauged(record: Record, step: Step, folder: Path) -> None:
     gauge, own = found.gauge, (found.network, found.words)
     if (step.network, step.words) == own and gauge.look_seconds > 0:
         passes = pacing.AFTER_EVALUATIONS * gauge.pass_seconds / gauge.look_seconds
+        most = (MOST_AFTER * seconds - pacing.AFTER_SECONDS) / gauge.look_seconds
+        passes = max(0.0, min(passes, most))
         measured = (gauge.batch_size, gauge.step_seconds, gauge.look_seconds, passes)
         rates.write(folder, rates.Rates(gauge.precision, gauge.threads, *measured))
 

@@ -186,7 +186,7 @@ class Work:
         results = (*self.record.results, found)
         held, _ = best(results, self.record.limits)
         number = results.index(held) + 1
-        return run.path if held is found else shipping.folder(self.home, number, held.step)
+        return run.path if held is found else build_record.step_folder(self.home, number, held.step)
 
     # --- notes ---
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from shoestring import plugins
 from shoestring.autopilot import finish
-from shoestring.autopilot.build_record import Record
+from shoestring.autopilot.build_record import Record, step_folder
 from shoestring.autopilot.choosing import best
 from shoestring.autopilot.knowledge import Result
 from shoestring.bundle import bundle as bundles
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.budget import Budget, Cost
-from shoestring.core.decisions import Decision, Step
+from shoestring.core.decisions import Decision
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
@@ -33,11 +33,6 @@ KEPT = (finish.STEPS, store.BUILD, store.SPENT, store.BUNDLE, store.OPENINGS)
 TEST_LEAST = 0.9  # of the seconds that it is expected to take
 LAST_PART = 0.9  # of the seconds kept for the end, for what follows it
 TEST, SHIPPED = "test opened", "ship"
-
-
-def folder(home: Path, number: int, step: Step) -> Path:
-    """Of the run of a step."""
-    return home / finish.STEPS / f"{number}-{step.name.replace(' ', '-')}"
 
 
 # --- into the folder -----------------------------------------------------------------------------
@@ -70,7 +65,7 @@ def shipped(
     decisions; its test split opened once, where there is one and time for it."""
     found, why = best(record.results, record.limits)
     number = record.results.index(found) + 1
-    source = store.read(folder(home, number, found.step))
+    source = store.read(step_folder(home, number, found.step))
     _writing(home, lambda: _copied(source.path, home))
     line = Decision(SHIPPED, found.name, why, "", _told(source.scores), round(clock.elapsed(), 1))
     run = replace(
@@ -138,7 +133,7 @@ def _lines(home: Path, record: Record, found: Result, source: Run) -> Iterator[R
     each of the others."""
     names = _chain(record, found)
     runs = {
-        one.name: store.read(folder(home, number, one.step))
+        one.name: store.read(step_folder(home, number, one.step))
         for number, one in enumerate(record.results, 1)
         if not one.failure
     }

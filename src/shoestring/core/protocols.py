@@ -248,10 +248,10 @@ class Network(Quantizing, Prunable, Dividing, Protocol):
         examples: Examples,
         opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
         seconds: float,
+        grading: float,
     ) -> tuple[Run, str]:
         """Called between fit and export: the run with what is decided by measuring on validation
-        (int8, how to search), and a sentence on why, "" where nothing is. `opened` makes the
-        files of a run's bundle, and opens them."""
+        in these seconds, and why. `opened` makes and opens a bundle; `grading` seconds are left."""
 
     def graphs(self, model: torch.nn.Module, run: Run) -> Mapping[str, bytes]:
         """The files that ship, by name: ONNX graphs, and weights that they share."""

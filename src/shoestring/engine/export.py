@@ -54,7 +54,7 @@ def export_run(run: Run, model: torch.nn.Module, examples: Examples, folder: Pat
 
 
 def settled(
-    run: Run, model: torch.nn.Module, examples: Examples, seconds: float
+    run: Run, model: torch.nn.Module, examples: Examples, seconds: float, grading: float
 ) -> tuple[Run, str]:
     """The run with what its network decides by measuring before it ships, and why."""
     assert run.architecture is not None
@@ -65,7 +65,7 @@ def settled(
         manifest = {"task": candidate.task, "facts": to_plain(candidate.facts)}
         return files, bundles.predictor(manifest, files)
 
-    return network.settled(run, examples, opened, seconds)
+    return network.settled(run, examples, opened, seconds, grading)
 
 
 def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:

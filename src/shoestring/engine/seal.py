@@ -64,7 +64,8 @@ def sealed(
     tensorfile.save(run.path / store.WEIGHTS, model.state_dict(), {})
     _go_on(run, interrupt)
     with budget.meter() as settle_meter:
-        run, settling = settled(run, model, dataset.validation, pacing.settling_seconds(budget))
+        seconds, left = pacing.settling_seconds(budget), budget.remaining()
+        run, settling = settled(run, model, dataset.validation, seconds, left)
     _go_on(run, interrupt)
     with budget.meter() as export_meter:
         bundle = run.path / store.BUNDLE

@@ -128,3 +128,16 @@ def test_the_pairs_are_translated_and_timed() -> None:
     assert 0 <= found.bleu <= 100
     assert found.sentences_per_second > 0
     assert len(pairs.chosen) == 20
+
+
+def test_greedy_search_ships_where_a_budget_has_no_time_to_grade_a_beam(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured(monkeypatch, lambda *_: Tried(30.0, 1.0))
+    run, why = settled(a_run(), examples(), opened, 1e6, grading=20.0)
+    assert run.facts["search"]["beam"] == 1
+    assert "would take about 40 of the 20 s that are left" in why
+    _, predictor = opened(run)
+    assert isinstance(predictor, TranslationPredictor) and predictor.search.beam == 1
+    run, _ = settled(a_run(), examples(), opened, 1e6, grading=200.0)
+    assert run.facts["search"]["beam"] == FACTS["search"]["beam"] > 1

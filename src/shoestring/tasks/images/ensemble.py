@@ -77,6 +77,7 @@ class EnsembleNetwork(voting.JoinedNetwork):
         examples: Examples,
         opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
         seconds: float,
+        grading: float,
     ) -> tuple[Run, str]:
         """Nothing, as for its members."""
         return run, ""

@@ -146,6 +146,7 @@ class ImageNetwork:
         examples: Examples,
         opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
         seconds: float,
+        grading: float,
     ) -> tuple[Run, str]:
         """Nothing: float32 ships unless a technique decides otherwise."""
         return run, ""

@@ -116,8 +116,9 @@ class EnsembleNetwork(voting.JoinedNetwork):
         examples: Examples,
         opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
         seconds: float,
+        grading: float,
     ) -> tuple[Run, str]:
-        return TranslationNetwork(self.kind).settled(run, examples, opened, seconds)
+        return TranslationNetwork(self.kind).settled(run, examples, opened, seconds, grading)
 
     def graphs(self, model: nn.Module, run: Run) -> Mapping[str, bytes]:
         from shoestring.tasks.translation.graph_ensemble import to_onnx

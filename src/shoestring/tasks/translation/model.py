@@ -119,10 +119,11 @@ class TranslationNetwork:
         examples: Examples,
         opened: Callable[[Run], tuple[Mapping[str, bytes], Predictor]],
         seconds: float,
+        grading: float,
     ) -> tuple[Run, str]:
         from shoestring.tasks.translation.settle import settled
 
-        return settled(run, examples, opened, seconds)
+        return settled(run, examples, opened, seconds, grading)
 
     def calibrated(self, model: nn.Module, run: Run, examples: Examples, wanted: Plain) -> Plain:
         """Ranges are known (states, tanh) or looked up in each call: nothing is measured."""
