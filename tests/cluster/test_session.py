@@ -6,17 +6,19 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from shoestring import cli
 from shoestring.__main__ import main
-from shoestring.cluster import nodes
+from shoestring.cluster import batches, nodes
 from shoestring.cluster import session as sessions
 from shoestring.cluster.pool import RayPool
 from shoestring.cluster.session import Asked, Session
 from shoestring.core.errors import MissingExtra, RunError, UserError
+from shoestring.engine import store
 
 
 @pytest.mark.parametrize("address", ["nowhere", "http://a:1", "a:b", "ray://a:10001", "1.2.3.4"])
@@ -133,6 +135,19 @@ def test_the_command_joins_and_works_there(
     words += ["--cluster", "auto", "--cluster-cpus", "2", "--cluster-wait", "30s"]
     found = CliRunner().invoke(cli.commands, words)
     assert found.exception is None, found.exception
+    trials = store.read_trials(tmp_path / "a")
+    assert trials is not None
+    assert [line.number for line in trials.lines] == [0, 1]
+    assert {line.ending for line in trials.lines} <= {"finished", "stopped early"}
+
+    # That Ray Data answers the same is test_batches.py's: here it is only asked.
+    answered, asked = batches.answered, []
+
+    def near(*words: Any, session: Session | None, **named: Any) -> Any:
+        asked.append(session)
+        return answered(*words, **named)
+
+    monkeypatch.setattr(batches, "answered", near)
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     (pictures / "a.png").write_bytes(b"")
@@ -141,3 +156,4 @@ def test_the_command_joins_and_works_there(
     found = CliRunner().invoke(cli.commands, [*words, "--cluster-wait", "30s"])
     assert "1 of 1 input could not be read" in str(found.exception)
     assert (tmp_path / "b" / "part-00000.jsonl").exists()
+    assert asked == [session]

@@ -4,6 +4,7 @@ they bring back. No torch until they have ended.
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import subprocess
@@ -20,7 +21,7 @@ import shoestring
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener
 from shoestring.engine import store
-from shoestring.engine.parallel_job import FOLDER, Job, lost, pass_on
+from shoestring.engine.parallel_job import ENDED, FOLDER, Job, lost, pass_on
 
 WORKER = "shoestring.engine.parallel_worker"
 POLL_SECONDS = 0.05
@@ -57,6 +58,7 @@ class Crew:
     _said: queue.SimpleQueue[bytes] = field(default_factory=queue.SimpleQueue)
     _readers: list[threading.Thread] = field(default_factory=list)
     _error: UserError | None = None
+    _ended: int = 0  # processes that have nothing left to do
 
     @property
     def folder(self) -> Path:
@@ -73,7 +75,8 @@ class Crew:
             for rank in range(self.job.layout.workers):
                 self._start(rank)
             told = False
-            while any(worker.code is None for worker in self._workers):
+            # Torch takes 1 to 2 s to be taken down (measured): nobody waits for that.
+            while self._ended < len(self._workers) and any(w.code is None for w in self._workers):
                 self._pass_on(POLL_SECONDS)
                 if self.asked() and not told:
                     told = True
@@ -124,8 +127,11 @@ class Crew:
         try:
             line = self._said.get(timeout=seconds) if seconds else self._said.get_nowait()
             while True:
-                error = pass_on(line, self.listener)
-                self._error = self._error or error
+                if json.loads(line)[0] == ENDED:
+                    self._ended += 1
+                else:
+                    error = pass_on(line, self.listener)
+                    self._error = self._error or error
                 line = self._said.get_nowait()
         except queue.Empty:
             return

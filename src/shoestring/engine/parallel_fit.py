@@ -16,6 +16,7 @@ from shoestring.core.plain import from_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Hook, Interrupting
+from shoestring.data.names import counted
 from shoestring.engine import launched, store, tensorfile
 from shoestring.engine.apply import noted
 from shoestring.engine.parallel_crew import Crew
@@ -94,16 +95,17 @@ def enough(recipe: Recipe, layout: Layout, oversubscribe: bool) -> None:
     """Raises UserError for more processes than there is room for, with what is free."""
     if oversubscribe or launched.count():
         return
-    free, what = free_cores(), "processor cores"
+    free, what = free_cores(), "processor core"
     if recipe.device.startswith("cuda"):
         import torch
 
-        free, what = torch.cuda.device_count(), "devices"
+        free, what = torch.cuda.device_count(), "device"
     if layout.workers > free:
+        fewer = f"workers={free} or fewer" if free > 1 else "workers=1"
         raise UserError(
             f"{layout.workers} processes were asked for ({layout.words}), and this machine has "
-            f"{free} {what} free; take workers={free} or fewer, or say oversubscribe=yes to have "
-            "them share, which is slower than fewer"
+            f"{counted(free, what)} free; take {fewer}, or say oversubscribe=yes to have them "
+            "share, which is slower than fewer"
         )
 
 

@@ -22,6 +22,7 @@ from shoestring.core.run import Run
 
 FOLDER = ".workers"  # in the run's folder, as long as they work
 JOB, RENDEZVOUS, FITTED = "job.json", "rendezvous", "fitted.safetensors"
+ENDED = "ended"  # what each process tells last, when nobody needs it any more
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,15 @@ from shoestring.core.techniques import Interrupting
 from shoestring.engine import device, fit, tensorfile, traffic
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.parallel import Parallel
-from shoestring.engine.parallel_job import FITTED, RENDEZVOUS, Fitted, Job, Teller, plain_error
+from shoestring.engine.parallel_job import (
+    ENDED,
+    FITTED,
+    RENDEZVOUS,
+    Fitted,
+    Job,
+    Teller,
+    plain_error,
+)
 
 ALONE = 3  # exit code of a worker whose parent is gone
 PATIENCE = datetime.timedelta(hours=2)  # with a lead that measures, and with slow processes
@@ -52,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         if not rank:
             tensorfile.save(folder / FITTED, weights, to_plain(fitted))
         dist.barrier()  # nobody hangs up while others still speak
+        teller.tell(ENDED, rank)
     except UserError as error:
         teller.tell("error", plain_error(error))
         return error.exit_code

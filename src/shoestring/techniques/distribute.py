@@ -130,9 +130,11 @@ class Distribute(Placer):
         from shoestring.cluster import session
         from shoestring.engine import parallel_fit
 
-        parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
+        alone = session.current() is None
+        if alone:
+            parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)
         recipe = parallel_fit.scaled(run.recipe, self.layout, self.batch, self.rate)
-        if session.current() is None:
+        if alone:
             recipe = parallel_fit.threaded(recipe, self.layout)
         else:  # of other machines' cores nothing is known here
             recipe = replace(recipe, threads=recipe.threads or 1)
