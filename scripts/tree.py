@@ -50,10 +50,11 @@ def below(folder: Path, depth: int) -> Iterator[str]:
 
 
 def holds(path: Path) -> bool:
-    """Whether this is a file for the tree: not hidden, not made by running something."""
+    """Whether this is a file for the tree: not hidden, not made by running something, not a
+    picture of a page, which has no words to say of itself."""
     parts = path.relative_to(ROOT).parts
     made = any(part in ("__pycache__", "results") or part.startswith(".") for part in parts)
-    return path.is_file() and not made
+    return path.is_file() and not made and path.suffix != ".png"
 
 
 def line(name: str, words: str) -> str:

@@ -243,7 +243,7 @@ def test_tiny_data_are_crossed(quick: Any, tmp_path: Path) -> None:
     assert line.after is not None and line.after.examples == 150
     assert line.after.interval is not None and line.gain is None
     (decision,) = (one for one in run.decisions if one.what == "cross-validation")
-    assert "150 held out" in decision.got
+    assert "150 examples held out" in decision.got
     assert run.decisions[-1].chosen != "cross-validation"
 
 

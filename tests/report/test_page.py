@@ -20,7 +20,7 @@ from tests import tiny
 from tests.report import pages
 from tests.report.sheets import RECEIPTS, SCORES
 
-VOID = {"meta", "link", "br", "img"}
+VOID = {"meta", "link", "br", "wbr", "img"}
 
 
 @dataclass

@@ -59,7 +59,7 @@ def test_decisions_limits_and_tried_steps_are_on_the_page(tmp_path: Path) -> Non
     assert "to fall back on" in html and "&lt;b&gt;main fit&lt;/b&gt;" in html
     assert ">at most 50 KB</text>" in html
     assert html.count(">at least 92%</text>") == 2  # in both pictures
-    assert "at most 50.0 KB asked" in html and "at least 92.00% asked" in html  # on the cards
+    assert "at most 50 KB asked" in html and "at least 92% asked" in html  # on the cards
     view = page_view.view(receipt(folder), folder, 1)
     assert [row[1] for row in view.front_rows] == [str(folder), "first fit"]
     assert "--max-size 50000" in view.command and "--min-quality 0.92" in view.command
@@ -69,13 +69,13 @@ def test_decisions_limits_and_tried_steps_are_on_the_page(tmp_path: Path) -> Non
 def test_what_misses_a_limit_is_marked_on_the_page_and_on_a_terminal(tmp_path: Path) -> None:
     folder = written(tmp_path / "a")
     kept = text.plain(text.receipt(receipt(folder)))
-    assert "limits: at most 50.0 KB, accuracy of at least 92.00%; kept" in kept
+    assert "limits: at most 50 KB, accuracy of at least 92%; kept" in kept
     run = store.read(folder)
     large = replace(SCORES, size_bytes=70_000)
     other = tmp_path / "b"
     other.mkdir()
     store.write_finished(replace(run, path=other, scores=large))
-    assert "92.00%; missed: size" in text.plain(text.receipt(receipt(other)))
+    assert "92%; missed: size" in text.plain(text.receipt(receipt(other)))
     view = page_view.view(receipt(other), other, 1)
     assert [card.name for card in view.cards if card.bad] == ["size"]
 
@@ -84,3 +84,27 @@ def test_a_front_of_one_kind_has_its_legend_all_the_same(tmp_path: Path) -> None
     folder = written(tmp_path / "a")
     view = page_view.view(receipt(folder), folder, 1)
     assert [key.name for key in view.front[0].keys][-1] == "95% interval"
+
+
+def test_no_color_of_the_budget_stands_for_two_parts(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    run = store.read(folder)
+    steps = tuple(Receipt(f"step {n}", cost=Cost(wall_seconds=1.0 + n)) for n in range(12))
+    total = replace(run.receipts[-1], options=run.receipts[-1].options | {"used_seconds": 80.0})
+    other = tmp_path / "b"
+    other.mkdir()
+    store.write_finished(replace(run, path=other, receipts=(*steps, total)))
+    budget = page_view.view(receipt(other), other, 1).budget
+    assert budget is not None
+    styles = [part.number for part in budget.parts]
+    assert len(set(styles)) == len(styles)
+    assert sum(part.seconds for part in budget.parts) == 80.0
+    assert budget.parts[-1].name == "other"
+
+
+def test_points_that_lie_on_each_other_share_a_label(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    run = store.read(folder)
+    twin = replace(run.receipts[0], technique="first fit", after=replace(SCORES, quality=0.9499))
+    store.write_finished(replace(run, receipts=(twin, *run.receipts[1:])))
+    assert ">1, 2</text>" in page.html([folder])

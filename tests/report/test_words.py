@@ -67,3 +67,12 @@ def test_text_in_any_script_is_shown_as_it_is_but_orders_to_a_terminal() -> None
         assert words.harmless(text) == text
     assert words.harmless("a\nb\r\x1b[2J\x00") == "a\\nb\\r\\x1b[2J\\x00"
     assert words.harmless("\x9b\u2028\u2029\udce9") == "\\x9b\\u2028\\u2029\\udce9"
+
+
+@pytest.mark.parametrize(
+    ("words_", "shown"),
+    [("60.0 KB", "60 KB"), ("98.50%", "98.5%"), ("100.00%", "100%"), ("0.040 ms", "0.04 ms"),
+     ("200 KB", "200 KB"), ("1.000 ms", "1 ms"), ("10.20", "10.2")],
+)  # fmt: skip
+def test_a_short_figure_has_no_zeros_that_say_nothing(words_: str, shown: str) -> None:
+    assert words.short(words_) == shown

@@ -277,17 +277,12 @@ def _expected(step: Step) -> str:
     return f"{step.seconds:.0f} s ({step.share:.0%}); {step.gain}"
 
 
-def _figure(quality: float) -> str:
-    """Four digits of a share; of what counts to a hundred two say as much."""
-    return f"{quality:.4f}" if quality <= 1 else f"{quality:.2f}"
-
-
 def _got(found: Result) -> str:
     if found.failure:
         return f"{found.seconds:.1f} s; not done: {found.failure}"
     which = "that decide" if found.bundled else "held out"
     seen = f"{found.deciding:,} examples {which}"
-    quality = "" if found.quality is None else f"quality {_figure(found.quality)} on {seen}"
+    quality = "" if found.quality is None else f"quality {shipping.figure(found.quality)} on {seen}"
     latency = "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms"
     epochs = f"{found.epochs:.1f} epochs" if found.step.kind == "fit" else ""
     sizes = f"{found.size_bytes:,} bytes" if found.bundled else ""

@@ -223,11 +223,16 @@ def _said(result: Result) -> dict[str, object]:
     return {**found, **({"words": step.words} if step.words else {}), "epochs": result.epochs}
 
 
+def figure(quality: float) -> str:
+    """Four digits of a share; of what counts to a hundred two say as much."""
+    return f"{quality:.4f}" if quality <= 1 else f"{quality:.2f}"
+
+
 def _told(scores: Scores | None) -> str:
     if scores is None or scores.quality is None:
         return "not measured"
     size = "" if scores.size_bytes is None else f", {scores.size_bytes:,} bytes"
-    return f"{scores.metric} {scores.quality:.4f} on {scores.split}{size}"
+    return f"{scores.metric} {figure(scores.quality)} on {scores.split}{size}"
 
 
 # --- the test split ------------------------------------------------------------------------------

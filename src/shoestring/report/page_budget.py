@@ -53,9 +53,12 @@ def timeline(sheet: Sheet) -> Timeline:
     handed_on = len(costly) > len(own)
     before = sum(one.seconds for one in ancestors(sheet.lineage)) if handed_on else 0.0
     own = sorted(own, key=lambda one: one.technique != START)
+    longest = sorted((one.cost.wall_seconds for one in own), reverse=True)[:MOST_STYLES]
+    least = max(SHORTEST, longest[-1] if longest else 0.0)  # no style stands for two parts
+    shown = [one for one in own if one.cost.wall_seconds >= least][:MOST_STYLES]
     parts = [
-        Part(one.technique.partition(":")[0], one.cost.wall_seconds, number % MOST_STYLES)
-        for number, one in enumerate(one for one in own if one.cost.wall_seconds >= SHORTEST)
+        Part(one.technique.partition(":")[0], one.cost.wall_seconds, number)
+        for number, one in enumerate(shown)
     ]
     rest = used - sum(part.seconds for part in parts)
     if rest > 0.01 * used + 0.1:

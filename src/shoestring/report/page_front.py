@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -22,11 +21,10 @@ from shoestring.report.page_axes import (
     text,
 )
 from shoestring.report.page_charts import Figure, Key, sample
-from shoestring.report.words import is_share, milliseconds, quality, size
+from shoestring.report.words import is_share, milliseconds, quality, short, size
 
 FRONT, OTHER = 0, 7  # styles of points
 _ONE = Line("", (0.0,), (0.0,))  # a point alone, for the legend
-_ZEROS = re.compile(r"\.?0+(?=\D*$)")  # after the last digit that says something
 COLUMNS = ("", "run", "made by", "score", "95% interval", "size", "latency", "used")
 
 
@@ -78,10 +76,10 @@ def _picture(
     for *_, one in placed:
         ys += [one.interval.low, one.interval.high] if one.interval is not None else []
     frame = Frame(
-        Axis.over(xs, lambda value: _short(measure.shown(value)), log=True),
+        Axis.over(xs, lambda value: short(measure.shown(value)), log=True),
         Axis.over(
             ys,
-            lambda value: _short(quality(value, metric)),
+            lambda value: short(quality(value, metric)),
             most=1.0 if is_share(metric) else inf,
         ),
         measure.x_title,
@@ -93,15 +91,15 @@ def _picture(
         ends = (frame.at(measure.limit, frame.y.low), frame.at(measure.limit, frame.y.high))
         parts.append(line(*ends, "limit"))
         across, down = ends[1]
-        words = f"at most {_short(measure.shown(measure.limit))}"
+        words = f"at most {short(measure.shown(measure.limit))}"
         fits = across + LETTER * len(words) + 4 < WIDTH - RIGHT  # what keeps to it lies at its left
         side, anchor = (4, "start") if fits else (-4, "end")
         parts.append(text(across + side, down + 12, words, anchor, "limit"))
     if least is not None:
         ends = (frame.at(frame.x.low, least), frame.at(frame.x.high, least))
-        words = f"at least {_short(quality(least, metric))}"
+        words = f"at least {short(quality(least, metric))}"
         parts.append(line(*ends, "limit"))
-        parts.append(text(ends[1][0] - 4, ends[1][1] + 14, words, "end", "limit"))
+        parts.append(text(ends[1][0] - 4, ends[1][1] - 5, words, "end", "limit"))
     parts.append(path(_stairs(best, frame), "front"))
     for number, x, y, one in placed:
         across, down = frame.at(x, y)
@@ -111,11 +109,12 @@ def _picture(
             ends = (frame.at(x, one.interval.low), frame.at(x, one.interval.high))
             parts.append(line(*ends, f"whisker s{style}"))
         parts.append(mark(across, down, style, f"{number}: {one.name}"))
+    for (across, down), numbers in _labels(
+        [(frame.at(x, y), number) for number, x, y, _ in placed]
+    ):
         left = across > WIDTH - 2 * RIGHT
-        parts.append(
-            text(across + (-7 if left else 7), down - 6, str(number), "end" if left else "start",
-                 "number")
-        )  # fmt: skip
+        side, anchor = (-7, "end") if left else (7, "start")
+        parts.append(text(across + side, down - 6, ", ".join(numbers), anchor, "number"))
     told = "; ".join(
         f"{number}: {one.name}, {quality(y, metric)} at {measure.shown(x)}"
         + (", on the front" if (x, y) in best else "")
@@ -128,6 +127,21 @@ def _picture(
             Key("95% interval", picture([line((14, 0), (14, 12), "whisker s0")], "", 28, 12))
         )
     return Figure(measure.title, picture(parts, f"{measure.title}. {told}"), keys)
+
+
+def _labels(
+    places: Sequence[tuple[tuple[float, float], int]],
+) -> list[tuple[tuple[float, float], list[str]]]:
+    """The numbers of points, those of points that lie on each other as one label."""
+    found: list[tuple[tuple[float, float], list[str]]] = []
+    for (across, down), number in places:
+        for (x, y), numbers in found:
+            if abs(x - across) < 2 * LETTER and abs(y - down) < 2 * LETTER:
+                numbers.append(str(number))
+                break
+        else:
+            found.append(((across, down), [str(number)]))
+    return found
 
 
 def _front(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -145,8 +159,3 @@ def _stairs(best: Sequence[tuple[float, float]], frame: Frame) -> list[tuple[flo
     for (x, y), (following, _) in zip(best, [*best[1:], (frame.x.high, 0.0)], strict=True):
         corners += [(x, y), (following, y)]
     return [frame.at(*corner) for corner in corners]
-
-
-def _short(words: str) -> str:
-    """A figure without the zeros at its end, as an axis has room for."""
-    return _ZEROS.sub("", words) if "." in words else words

@@ -23,7 +23,15 @@ from shoestring.report.page_charts import Figure, figure
 from shoestring.report.page_lines import Item, items
 from shoestring.report.sheet import Sheet
 from shoestring.report.tables import interval_words, score_rows
-from shoestring.report.words import all_visible, count, duration, harmless, is_share, milliseconds
+from shoestring.report.words import (
+    all_visible,
+    count,
+    duration,
+    harmless,
+    is_share,
+    milliseconds,
+    short,
+)
 from shoestring.report.words import quality as quality_words
 from shoestring.report.words import size as size_words
 
@@ -172,20 +180,20 @@ def _cards(sheet: Sheet) -> list[Card]:
         on = f" on {scores.split}" if scores.split else ""
         value = quality_words(scores.quality, scores.metric)
         if limit.quality is not None:
-            least = f"at least {quality_words(limit.quality, scores.metric)} asked"
+            least = f"at least {short(quality_words(limit.quality, scores.metric))} asked"
             note = "; ".join(filter(None, (least, note)))
         missed = limit.quality is not None and scores.quality < limit.quality
         found.append(Card(f"{scores.metric}{on}", value, note, missed))
     if scores.size_bytes is not None:
         most = limit.size_bytes
         note = "" if scores.model_bytes is None else f"{size_words(scores.model_bytes)} the model"
-        note = note if most is None else f"at most {size_words(most)} asked"
+        note = note if most is None else f"at most {short(size_words(most))} asked"
         missed = most is not None and scores.size_bytes > most
         found.append(Card("size", size_words(scores.size_bytes), note, missed))
     for name, timing in list(scores.latency_ms.items())[:1]:
         took, most = float(timing["median"]), limit.latency_ms
         note = f"p95 {milliseconds(float(timing['p95']))}" if "p95" in timing else ""
-        note = note if most is None else f"at most {milliseconds(most)} asked"
+        note = note if most is None else f"at most {short(milliseconds(most))} asked"
         missed = most is not None and took > most
         found.append(Card(f"latency, {name}", milliseconds(took), note, missed))
     if sheet.kind == "run":

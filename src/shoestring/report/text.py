@@ -19,7 +19,7 @@ from shoestring.data.names import counted
 from shoestring.report import decisions, front, lineage, trials
 from shoestring.report.lines import CHANGES, GAIN, changes, minute, reasons, verdict
 from shoestring.report.tables import curve, interval_words, scores, section
-from shoestring.report.words import all_visible, count, duration, milliseconds, quality, size
+from shoestring.report.words import all_visible, count, duration, milliseconds, quality, short, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -124,13 +124,13 @@ def _limits(sheet: Sheet) -> Text:
     latency = float(scores.latency_ms.get("model", {}).get("median", 0.0))
     told, missed = [], []
     if (bytes_ := asked.size_bytes) is not None:
-        told.append(f"at most {size(bytes_)}")
+        told.append(f"at most {short(size(bytes_))}")
         missed += ["size"] if (scores.size_bytes or 0) > bytes_ else []
     if (ms := asked.latency_ms) is not None:
-        told.append(f"at most {milliseconds(ms)}")
+        told.append(f"at most {short(milliseconds(ms))}")
         missed += ["latency"] if latency > ms else []
     if (least := asked.quality) is not None:
-        told.append(f"{scores.metric} of at least {quality(least, scores.metric)}")
+        told.append(f"{scores.metric} of at least {short(quality(least, scores.metric))}")
         missed += [scores.metric] if (scores.quality or 0.0) < least else []
     if not told:
         return Text("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -14,6 +15,7 @@ T = TypeVar("T")
 # What is a share of a whole and so is shown in percent; anything else is shown as it is.
 _SHARES = ("accuracy", "precision", "recall", "f1", "coverage", "match")
 _OF_A_HUNDRED = ("bleu", "chrf")  # as their field prints them
+_ZEROS = re.compile(r"\.?0+(?=\D*$)")  # after the last digit that says something
 
 
 def is_share(metric: str) -> bool:
@@ -75,6 +77,11 @@ def size(size_bytes: float, signed: bool = False) -> str:
         if abs(size_bytes) < 999.95 or unit == "GB":
             break
     return f"{sign}{size_bytes:.1f} {unit}"
+
+
+def short(words: str) -> str:
+    """A figure without the zeros at its end: `60 KB` for `60.0 KB`, as people ask for it."""
+    return _ZEROS.sub("", words) if "." in words else words
 
 
 def milliseconds(value: float, signed: bool = False) -> str:
