@@ -10,6 +10,7 @@ import pytest
 
 import shoestring
 from shoestring.__main__ import main
+from shoestring.core.budget import process_age
 from tests.report.test_evidence import FOUND
 
 
@@ -35,7 +36,7 @@ def test_words_become_one_call(
     assert (call["source"], call["techniques"]) == ("mnist", ("augment", "early_stop"))
     assert (call["seeds"], call["factorial"]) == (5, True)
     assert call["budget"].seconds == 1200.0
-    assert call["budget"].elapsed() < 1200
+    assert abs(call["budget"].elapsed() - process_age()) < 1  # the clock of the whole process
     assert "helps here" in capsys.readouterr().out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,13 @@ def test_nonsense_is_an_error_without_a_traceback(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_a_verb_that_was_handed_over_keeps_its_own_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The process asks the verb what it takes, under the names that the verb has when called."""
+    words = ["--file", str(tmp_path / "task.yaml"), "--dry-run"]
+    assert main(["launch", *words, "diagnose", "mnist"]) == 0
+    assert main(["diagnose", "--help"]) == 0
+    assert "-h, --help" in capsys.readouterr().out

@@ -186,5 +186,6 @@ def _verb(context: click.Context, words: tuple[str, ...]) -> click.Command:
     verb = group.get_command(context, words[0])
     if verb is None:
         raise UserError(f"there is no verb {words[0]!r}; there are: {', '.join(group.commands)}")
-    verb.make_context(words[0], list(words[1:]))
+    # Under the root, as when it is called: a context of its own would forget what `-h` is.
+    verb.make_context(words[0], list(words[1:]), parent=context.find_root())
     return verb

@@ -66,9 +66,9 @@ def test_a_run_keeps_its_vocabulary_and_a_picture(run: Run) -> None:
 
 def test_a_run_is_compared_with_itself_sentence_by_sentence(run: Run) -> None:
     outcomes = run.path / store.OUTCOMES
-    interval, verdict = evidence.gain(outcomes, outcomes, TASK)
+    interval, verdict, doubt = evidence.gain(outcomes, outcomes, TASK)
     assert (interval.low, interval.value, interval.high) == (0, 0, 0)
-    assert verdict == "within noise"
+    assert (verdict, doubt) == ("within noise", "")
 
 
 def test_lines_stay_beside_their_sources(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
