@@ -73,9 +73,6 @@ class Run:
     recipe: Recipe
     architecture: Plain | None = None  # enough to rebuild the network; None before the fit
     quantization: Plain = field(default_factory=dict)  # what export applies; weights are float
-    # Of the recipe, what fits of this network want otherwise: a student of another kind than the
-    # network of the recipe, which goes on to say the first fit of the lineage.
-    trained_by: Plain = field(default_factory=dict)
     facts: Plain = field(default_factory=dict)  # what the data fixed: labels, image size, channels
     scores: Scores | None = None
     curve: tuple[Plain, ...] = ()
@@ -85,6 +82,9 @@ class Run:
     lineage: tuple[Plain, ...] = ()  # a tree: each parent's figures, and its own parents'
     environment: Plain = field(default_factory=dict)  # versions, processor, threads
     decisions: tuple[Decision, ...] = ()  # of a build, in the order in which they were taken
+    # Of the recipe, what fits of this network want otherwise: a student of another kind than the
+    # network of the recipe, which goes on to say the first fit of the lineage.
+    trained_by: Plain = field(default_factory=dict)
     version: int = RUN_VERSION
 
     @property
