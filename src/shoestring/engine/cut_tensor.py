@@ -8,8 +8,6 @@ computes alike. A matrix in which several stand one after the other is cut part 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -28,27 +26,23 @@ from torch.distributed.tensor.placement_types import _StridedShard
 
 from shoestring.core.dividing import Matrix
 from shoestring.core.layout import Layout
-from shoestring.core.placement import Objective, Placement
-from shoestring.core.protocols import Batch, Network
+from shoestring.core.protocols import Network
 from shoestring.core.receipt import Plain
-from shoestring.engine import checkpoint, sharded
-from shoestring.engine.cut import Cut, Tensors, summed
+from shoestring.engine.cut import Tensors
+from shoestring.engine.cut_scattered import Scattered
 
 
-class TensorCut(Cut):
+class TensorCut(Scattered):
     """Processes that share their examples have each a part of every large matrix."""
 
-    cuts = True
-    pieces = 1
-
     def __init__(self, layout: Layout, device: str, everyone: dist.ProcessGroup) -> None:
+        super().__init__(everyone)
         mesh = init_device_mesh(
             device.partition(":")[0],
             (layout.data, layout.tensor),
             mesh_dim_names=("data", "tensor"),
         )
-        self._mesh, self._ways, self._everyone = mesh["tensor"], layout.tensor, everyone
-        self._weights: list[torch.nn.Parameter] = []
+        self._mesh, self._ways = mesh["tensor"], layout.tensor
 
     def place(self, model: nn.Module, network: Network, architecture: Plain) -> nn.Module:
         found = network.matrices(model, self._ways)
@@ -65,39 +59,8 @@ class TensorCut(Cut):
         self._weights = list(model.parameters())
         return model
 
-    def backward(
-        self, objective: Objective, batches: Sequence[Batch]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return summed(objective, batches)
-
-    def gradients(self) -> Tensors:
-        return [sharded.here(w.grad) for w in self._weights if w.grad is not None]
-
     def loose(self, gradients: Tensors) -> Tensors:
         return gradients
-
-    def clip(self, weights: Iterable[torch.nn.Parameter], norm: float) -> None:
-        sharded.clip(weights, norm, self._everyone)
-
-    def whole(self, tensor: torch.Tensor) -> torch.Tensor:
-        return sharded.whole(tensor)
-
-    def like(self, tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return sharded.like(tensor, weight)
-
-    def here(self, tensor: torch.Tensor) -> torch.Tensor:
-        return sharded.here(tensor)
-
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return sharded.like(way(sharded.whole(update)), update)
-
-    def save(
-        self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, place: Placement
-    ) -> None:
-        ready = {name: sharded.written(tensor) for name, tensor in tensors.items()}
-        checkpoint.save_parts(path, ready, values, checkpoint.token(place), self._everyone)
 
 
 def _style(matrix: Matrix) -> ParallelStyle:
