@@ -20,7 +20,7 @@ from shoestring.core.protocols import Batch, Network, State
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.core.techniques import Hook
-from shoestring.engine import fit, pacing, store
+from shoestring.engine import device, fit, loop, pacing, store
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds
 from tests import tiny
@@ -309,6 +309,19 @@ def test_two_bytes_of_precision_train_too(tmp_path: Path, source: Path) -> None:
     )
     assert run.curve[-1]["quality"] > 0.8
     assert all(t.dtype in (torch.float32, torch.int64) for t in weights.values())
+
+
+def test_without_bfloat16_steps_are_taken_in_float32_and_it_is_said(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older processor repeats the recipe of a newer one."""
+    for module in (device, loop):
+        monkeypatch.setattr(module, "has_bfloat16", lambda _: False)
+    plain = tiny.fitted(*tiny.prepared(tmp_path / "a", source, precision="float32"))
+    asked, weights = tiny.fitted(*tiny.prepared(tmp_path / "b", source, precision="bfloat16"))
+    assert tiny.same(weights, plain[1])
+    assert [line.reason for line in asked.receipts] == [loop.NO_BFLOAT16]
+    assert device.precisions("cpu") == ("float32",)
 
 
 def test_everything_in_a_recipe_decides_and_nothing_else(tmp_path: Path, source: Path) -> None:

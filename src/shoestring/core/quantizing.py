@@ -21,6 +21,13 @@ CALIBRATION = "calibration"  # how what was measured became a range
 MEMBERS = "members"  # of a network of several: the quantization of each
 
 
+def levels(bits: int) -> int:
+    """Of a weight, on either side of zero. A byte has no more than 63: processors without VNNI add
+    two products of an activation (to 255) and a weight in 16 bits, and with weights to 127 they
+    overflow, so that a bundle would answer one thing here and another there."""
+    return 63 if bits == 8 else int(2 ** (bits - 1)) - 1
+
+
 class Quantizing(Protocol):
     """What `graphs` knows of `Run.quantization`. Weights in a run stay float32."""
 

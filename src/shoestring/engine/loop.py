@@ -17,9 +17,11 @@ from shoestring.core.protocols import Batch, Dataset, Feed, Network, Quality, Ta
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Hook
 from shoestring.engine import refresh, schedule
-from shoestring.engine.device import KeyedDraws, seed_step
+from shoestring.engine.device import KeyedDraws, autocast, has_bfloat16, seed_step
 from shoestring.engine.loss import MANY_CLASSES, cross_entropy
 from shoestring.engine.optimizer import restore_state, state_tensors, steppers
+
+NO_BFLOAT16 = "this device has no bfloat16, which the recipe asks for: steps are taken in float32"
 
 
 @dataclass
@@ -91,6 +93,8 @@ class Loop:
         # What the hooks have to say of where this fit begins.
         told = [hook.begin(model, self.network, run) for hook in self.hooks]
         self.beginnings = [line for line in told if line]
+        if recipe.precision == "bfloat16" and not has_bfloat16(placement.device):
+            self.beginnings.append(NO_BFLOAT16)
         tutors = [hook.tutor(run, feeds.train, placement.device) for hook in self.hooks]
         self.tutor = next((tutor for tutor in tutors if tutor is not None), None)
         self.raw = model  # its state dict has the names that are stored
@@ -198,9 +202,7 @@ class Loop:
         return loss, right
 
     def autocast(self) -> AbstractContextManager[None]:
-        device = self.placement.device.partition(":")[0]
-        enabled = self.recipe.precision == "bfloat16"
-        return torch.autocast(device, torch.bfloat16, enabled=enabled)
+        return autocast(self.placement.device, self.recipe.precision)
 
     # --- quality ---
 

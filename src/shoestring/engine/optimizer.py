@@ -15,6 +15,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.protocols import Network
 from shoestring.core.run import OPTIMIZERS, Recipe
 from shoestring.core.techniques import Hook
+from shoestring.engine.device import has_bfloat16
 
 MUON_RATE = 10.0  # times the learning rate of the rest: 0.1 beside AdamW's 0.01
 MUON_MOMENTUM = 0.6
@@ -238,9 +239,10 @@ def _asked(model: nn.Module, network: Network, hooks: Sequence[Hook]) -> list[di
 
 def orthogonal(gradient: torch.Tensor) -> torch.Tensor:
     """The nearest half-orthogonal matrix to a gradient taken as (units, rest), roughly, by a
-    quintic Newton-Schulz iteration in bfloat16; same shape, float32."""
+    quintic Newton-Schulz iteration, in bfloat16 where there is one; same shape, float32."""
     a, b, c = NEWTON_SCHULZ
-    x = gradient.reshape(len(gradient), -1).to(torch.bfloat16)
+    quick = torch.bfloat16 if has_bfloat16(gradient.device.type) else torch.float32
+    x = gradient.reshape(len(gradient), -1).to(quick)
     x = x / (x.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     if tall:

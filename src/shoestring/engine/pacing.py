@@ -16,7 +16,7 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import rates, schedule, store
-from shoestring.engine.device import PRECISIONS, default_threads, wait
+from shoestring.engine.device import default_threads, precisions, wait
 from shoestring.engine.loop import Feeds, Loop, kind_of
 
 # Between checkpoints on disk, at the least. Tests of killed processes want one at every look.
@@ -172,10 +172,11 @@ def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Tri
     open_ = run.recipe.threads is None and cores > 1 and placement.device == "cpu"
     busy = open_ and agree(_busy(cores))
     threads = 1 if busy else run.recipe.threads or cores
-    precisions = (run.recipe.precision,) if run.recipe.precision else PRECISIONS
+    said = run.recipe.precision
+    offered = (said,) if said else precisions(placement.device)
     began, most = time.perf_counter(), TRIALS_SHARE * max(0.0, budget.remaining())
     trials: list[Trial] = []
-    for precision in precisions:
+    for precision in offered:
         if not trials or agree(time.perf_counter() - began <= most):
             trials.append(tried(precision, threads))
     best = min(trials, key=lambda t: t.step_seconds * (1 if t.precision == "float32" else FASTER))

@@ -27,6 +27,7 @@ from shoestring.core.teaching import Opinion, Tutor
 from shoestring.core.techniques import Hook
 from shoestring.data import cache
 from shoestring.engine import derive, imitation, seal, store
+from shoestring.engine.device import autocast
 
 ONCE_EPOCHS = 2.0  # of a fit, from which it pays to ask about every example once
 MOST_BYTES = 1 << 30  # of what is kept; more is asked again each time
@@ -246,12 +247,11 @@ def _fill(
 ) -> None:
     logs_NK: np.ndarray[Any, Any] | None = None
     classes_NK: np.ndarray[Any, Any] | None = None
-    kind = device.partition(":")[0]
     for ids in _every(feed, batch_size):
         batch = feed.batch(ids)
         places_N = feed.places(batch).cpu().numpy()
         batch = replace(batch, inputs=feed.prepare(batch.inputs))
-        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, precision == "bfloat16"):
+        with torch.no_grad(), autocast(device, precision):
             found = thinks(batch)
         if logs_NK is None:
             shape = feed.label_count, found.logs_NK.shape[1]

@@ -11,7 +11,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import BundleError, Skipped, UserError
 from shoestring.core.protocols import Network, State
-from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD
+from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD, levels
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher, Hook
 
@@ -266,18 +266,18 @@ def on_levels(weight: torch.Tensor, bits: int) -> torch.Tensor:
     error is least. What lies on its levels stays."""
     import torch
 
-    levels = 2 ** (bits - 1) - 1
+    last = levels(bits)
     rows_OI = weight.detach().flatten(1)
     largest_O1 = rows_OI.abs().amax(1, keepdim=True)
     largest_O1 = torch.where(largest_O1 > 0, largest_O1, torch.ones_like(largest_O1))
-    step_O1 = largest_O1 / levels
+    step_O1 = largest_O1 / last
     if bits < 8:
         shares_S11 = torch.tensor(SHARES, device=weight.device)[:, None, None]
         steps_SO1 = step_O1 * shares_S11
-        whole_SOI = (rows_OI / steps_SO1).round_().clamp_(-levels, levels)
+        whole_SOI = (rows_OI / steps_SO1).round_().clamp_(-last, last)
         error_SO = (whole_SOI.mul_(steps_SO1).sub_(rows_OI)).square_().sum(2)
         step_O1 = steps_SO1.squeeze(2).gather(0, error_SO.argmin(0, keepdim=True)).T
-    found: torch.Tensor = (rows_OI / step_O1).round_().clamp_(-levels, levels).mul_(step_O1)
+    found: torch.Tensor = (rows_OI / step_O1).round_().clamp_(-last, last).mul_(step_O1)
     return found.view_as(weight)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
-from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD
+from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD, levels
 from shoestring.core.receipt import Plain
 from shoestring.tasks.images import fold
 from shoestring.tasks.images.graph import FLOAT, Writer, spatial
@@ -207,7 +207,7 @@ class Integers(Numbered):
         _, scale = stepped(layer.weight, 0)
         least = np.abs(layer.bias) / (read.scale * _MOST_STEPS)  # so that a bias has room
         scale = np.maximum(scale, least.astype(np.float32))
-        whole = np.clip(np.rint(layer.weight / scale[:, None, None, None]), -127, 127)
+        whole = np.clip(np.rint(layer.weight / scale[:, None, None, None]), -levels(8), levels(8))
         bias = np.rint(layer.bias / (read.scale * scale.astype(np.float64)))
         inputs = [value, *self._constants_of(read)]
         inputs += [self.constant(whole.astype(np.int8)), self.floats(scale.astype(np.float64))]
@@ -283,21 +283,21 @@ def stepped(
     """Weights as whole steps, symmetric about zero, and the step of each channel along the axis.
     Of 8 bits the last level is the largest weight; of fewer it is where the squared error is
     least, and weights that lie on their levels stay there exactly."""
-    levels = 2 ** (bits - 1) - 1
+    last = levels(bits)
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     largest = np.abs(rows).max(axis=1)
     largest = np.where(largest > 0, largest, 1.0)
     best, least = largest, np.full(len(rows), np.inf)
     for share in _SHARES if bits < 8 else (1.0,):
-        step = (share * largest / levels)[:, None]
-        error = ((rows - np.clip(np.rint(rows / step), -levels, levels) * step) ** 2).sum(axis=1)
+        step = (share * largest / last)[:, None]
+        error = ((rows - np.clip(np.rint(rows / step), -last, last) * step) ** 2).sum(axis=1)
         # Ties go to the earlier: weights on their levels have no error but rounding.
         better = error < least * 0.999 - 1e-12 * largest**2
         best, least = np.where(better, share * largest, best), np.where(better, error, least)
-    scale = (best / levels).astype(np.float32).astype(np.float64)
+    scale = (best / last).astype(np.float32).astype(np.float64)
     shape = [1] * weight.ndim
     shape[axis] = -1
-    whole = np.clip(np.rint(weight / scale.reshape(shape)), -levels, levels)
+    whole = np.clip(np.rint(weight / scale.reshape(shape)), -last, last)
     return whole.astype(np.int8), scale
 
 

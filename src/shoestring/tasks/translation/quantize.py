@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import UserError
-from shoestring.core.quantizing import BITS, METHOD
+from shoestring.core.quantizing import BITS, METHOD, levels
 from shoestring.core.receipt import Plain
 
 METHODS = ("none", "dynamic")
-LEVELS = 127  # on either side of zero
+LEVELS = 127  # of an activation, on either side of zero
 UNIT = 1 / LEVELS  # the step of values from -1 to 1: of LSTMs, their means, and tanh
 
 
@@ -29,7 +29,7 @@ class Quantized(NamedTuple):
 def per_column(weight_KN: NDArray[np.float32]) -> Quantized:
     """Symmetric; a column of zeros stays one."""
     largest_N = np.abs(weight_KN).max(axis=0)
-    scale_N = np.where(largest_N > 0, largest_N / LEVELS, 1).astype(np.float32)
+    scale_N = np.where(largest_N > 0, largest_N / levels(8), 1).astype(np.float32)
     return Quantized(np.rint(weight_KN / scale_N).astype(np.int8), scale_N)
 
 
