@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ ENVIRONMENT = {
     **sessions.PATIENT,
     **sessions.LOOPBACK,
     "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # or it would be that of this machine, if it has one
     # A node that is busy answers late: its processes share two cores with all the others here.
     "RAY_health_check_timeout_ms": "20000",
     "RAY_agent_register_timeout_ms": "300000",
