@@ -44,6 +44,7 @@ class Gauge:
     pass_seconds: float  # of one pass over the whole validation split
     batch_size: int = 0  # of these steps
     look_seconds: float = 0.0  # of a look, which may take a part of it
+    after_looks: float = 0.0  # as many of which stand for the passes in `after_seconds`
 
     @property
     def epoch_seconds(self) -> float:

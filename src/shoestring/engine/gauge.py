@@ -53,9 +53,10 @@ def gauged(run: Run, dataset: Dataset, budget: Budget, listener: Listener) -> Ga
         trial.step_seconds,
         steps,
         looks.after(),
-        looks.seconds * looks.passes / pacing.AFTER_EVALUATIONS,
+        looks.seconds * looks.passes / looks.whole,
         recipe.batch_size or 0,
         looks.seconds,
+        looks.passes,
     )
 
 

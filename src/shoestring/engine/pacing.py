@@ -29,6 +29,9 @@ EVALUATION_SHARE = 0.04  # of a fit, spent on looking at the validation split
 MARGIN = 0.02  # of the fit's seconds, kept back against noise
 AFTER_SECONDS = 3.0  # export, the process that grades, latency, card, and this process' end
 AFTER_EVALUATIONS = 4.0  # passes over validation after the fit, in looks: float32 and the bundle
+# The same for networks that write step by step: in a look torch does that, which takes longer than
+# the runtime (2.2 to 2.8 passes were seen; the rest is for a machine that slows down).
+AFTER_EVALUATIONS_STEPPED = 3.5
 TEST_EVALUATIONS = 3.0  # more of them where the recipe opens the test split, whose size is sealed
 MAX_EPOCHS = 300.0  # a budget that gives more gives the rest back: nothing is left to learn
 DEFAULT_EPOCHS = 10  # where neither steps nor epochs nor a budget was said
@@ -55,14 +58,17 @@ class Looks:
     """What is known of the seconds of a look, and so of what comes after the fit."""
 
     seconds: float = 0.0
-    passes: float = AFTER_EVALUATIONS  # over validation after the fit, in looks
+    passes: float = AFTER_EVALUATIONS  # after the fit, in looks, which may take a part of it
     settling: float = 0.0  # seconds for what is decided between fit and export
+    whole: float = AFTER_EVALUATIONS  # passes over validation after the fit
 
     @staticmethod
     def of(run: Run, budget: Budget) -> Looks:
         """Before any was timed."""
-        network = plugins.task(run.task).network(kind_of(run))
-        return Looks(settling=settling_seconds(budget) if network.settles else 0.0)
+        if not plugins.task(run.task).network(kind_of(run)).settles:
+            return Looks()
+        stepped = AFTER_EVALUATIONS_STEPPED
+        return Looks(passes=stepped, settling=settling_seconds(budget), whole=stepped)
 
     def after(self) -> float:
         """Seconds that the command needs once the fit has ended."""
@@ -142,12 +148,12 @@ def timed_look(run: Run, feeds: Feeds, placement: Placement, looks: Looks) -> Lo
     loop.evaluate()
     seconds = time.perf_counter() - began
     # A look may take a part of the split; what comes after the fit takes all of it.
-    return replace(looks, seconds=seconds, passes=_passes(run.recipe, loop.looked_share))
+    return replace(looks, seconds=seconds, passes=_passes(looks, run.recipe, loop.looked_share))
 
 
-def _passes(recipe: Recipe, share: float) -> float:
+def _passes(looks: Looks, recipe: Recipe, share: float) -> float:
     """Over validation after the fit, in looks that take this share of it."""
-    return AFTER_EVALUATIONS / share + (TEST_EVALUATIONS if recipe.open_test else 0.0)
+    return looks.whole / share + (TEST_EVALUATIONS if recipe.open_test else 0.0)
 
 
 @dataclass(frozen=True)
@@ -236,7 +242,7 @@ class Pace:
         """Notes a look at a share of the validation split; its seconds are no step's. What comes
         after the fit is many looks, so that one that was slow alone must not count in full."""
         before = self._looks.seconds or seconds
-        passes = _passes(self._recipe, share)
+        passes = _passes(self._looks, self._recipe, share)
         self._looks = replace(self._looks, seconds=(before + seconds) / 2, passes=passes)
         self._began += seconds
 

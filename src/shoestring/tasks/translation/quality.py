@@ -43,10 +43,12 @@ def looked(network: Network, model: nn.Module, feed: Feed) -> Quality:
         loss += float(F.cross_entropy(logits_NV.float(), labels_N, reduction="sum"))
         pieces += batch.size
         # Weights that know little hardly ever end a sentence, and a look would take many times
-        # what it takes later on.
+        # what it takes later on; where none has ended when half of the
+        # references have, it is over.
         targets_B = (batch.targets != PAD).sum(1)
         limits_B = (targets_B * BEYOND[0] + BEYOND[1]).long()
-        found = greedy(cast(Translator, model), pairs.source_BS, pairs.lengths_B, limits_B)
+        known = cast(Translator, model), pairs.source_BS, pairs.lengths_B
+        found = greedy(*known, limits_B, hopeless=int(targets_B.median()))
         hypotheses += [tokenizer.decode(row) for row in found]
     references = [examples.targets[i] for i in chosen.tolist()]
     bleu = corpus_bleu(hypotheses, references, feed.facts)
@@ -54,10 +56,15 @@ def looked(network: Network, model: nn.Module, feed: Feed) -> Quality:
 
 
 def greedy(
-    model: Translator, source_BS: torch.Tensor, lengths_B: torch.Tensor, limits_B: torch.Tensor
+    model: Translator,
+    source_BS: torch.Tensor,
+    lengths_B: torch.Tensor,
+    limits_B: torch.Tensor,
+    hopeless: int | None = None,
 ) -> list[list[int]]:
-    """The likeliest piece at each step, without begin and end, at most `limits_B`. Rows that have
-    ended leave once they are half of all."""
+    """The likeliest piece at each step, without begin and end, at most `limits_B`, and at most
+    `hopeless` where none has come to an end by then. Rows that have ended leave once they are half
+    of all."""
     rows_R = torch.arange(len(source_BS), device=source_BS.device)
     limit_R = limits_B
     piece_R = torch.full_like(rows_R, BOS)
@@ -65,17 +72,20 @@ def greedy(
     memory: Any = model.encode(source_BS, lengths_B)  # what the model's own start takes
     state = model.start(memory)
     found: list[list[int]] = [[] for _ in range(len(source_BS))]
+    some = False
     for position in range(int(limit_R.max())):
         logits_RV, state, _ = model.step(state, piece_R)
         piece_R = logits_RV.argmax(1)
-        ended_R = ended_R | (piece_R == EOS) | (position >= limit_R)
+        came_R = piece_R == EOS
+        some = some or bool(came_R.any())
+        ended_R = ended_R | came_R | (position >= limit_R)
         for row, piece, ended in zip(
             rows_R.tolist(), piece_R.tolist(), ended_R.tolist(), strict=True
         ):
             if not ended:
                 found[row].append(piece)
         going = (~ended_R).nonzero().squeeze(1)
-        if not len(going):
+        if not len(going) or (position == hopeless and not some):
             break
         if 2 * len(going) <= len(ended_R):
             rows_R, piece_R, limit_R = rows_R[going], piece_R[going], limit_R[going]
