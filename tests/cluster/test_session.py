@@ -64,6 +64,14 @@ def test_a_node_with_another_version_is_named(
             session.look_at_nodes()
 
 
+def test_a_node_that_has_gone_is_passed_over(session: Session) -> None:
+    """Ray lists one for a while after its power went."""
+    gone = nodes.Node("1234567" * 8, "10.0.0.9", 1, 0)
+    nodes.looked_at([gone, *session.nodes()], session.address, [], [])
+    with pytest.raises(RunError, match=r"no node of the cluster at .* is left"):
+        nodes.looked_at([gone], session.address, [], [])
+
+
 def test_paths_that_a_node_does_not_share_are_named(session: Session, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read /nowhere/photos; put it on a folder"):
         session.look_at_nodes(reads=[Path("/nowhere/photos")])

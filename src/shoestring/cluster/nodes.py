@@ -81,7 +81,7 @@ def looked_at(
 ) -> None:
     """Runs a tiny task on each node. UserError naming the first where another version of
     shoestring, torch or Ray is at work, where a path of `reads` is not there, or a folder of
-    `writes` cannot be written."""
+    `writes` cannot be written. A node that has gone is passed over: Ray lists it for a while."""
     here = versions()
     paths = [str(path.resolve()) for path in reads]
     folders = [str(path.resolve()) for path in writes]
@@ -115,16 +115,28 @@ def _on_each(
     for node in nodes:
         place = NodeAffinitySchedulingStrategy(node.id, soft=False)
         looking[look.options(scheduling_strategy=place).remote(reads, writes)] = node
-    try:
-        for ref, node in looking.items():
-            yield node, ray.get(ref, timeout=CHECK_SECONDS)
-    except ray.exceptions.GetTimeoutError as error:
-        raise RunError(
-            f"a node of the cluster at {address} did not answer within {CHECK_SECONDS:.0f} s"
-        ) from error
-    except ray.exceptions.RayError as error:
-        first = str(error).strip().splitlines()[-1]
-        raise RunError(f"a node of the cluster could not be looked at: {first}") from error
+    errors = ray.exceptions
+    gone = errors.TaskUnschedulableError, errors.NodeDiedError, errors.WorkerCrashedError
+    answered = False
+    for ref, node in looking.items():
+        try:
+            found = ray.get(ref, timeout=CHECK_SECONDS)
+        except gone:
+            continue
+        except errors.GetTimeoutError as error:
+            raise RunError(
+                f"node {node.host} of the cluster at {address} did not answer within "
+                f"{CHECK_SECONDS:.0f} s"
+            ) from error
+        except errors.RayError as error:
+            first = str(error).strip().splitlines()[-1]
+            raise RunError(
+                f"node {node.host} of the cluster at {address} could not be looked at: {first}"
+            ) from error
+        answered = True
+        yield node, found
+    if not answered:
+        raise RunError(f"no node of the cluster at {address} is left; is Ray running there?")
 
 
 def _looker() -> Any:

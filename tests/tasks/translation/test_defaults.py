@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,16 @@ def test_what_was_said_stays() -> None:
     }  # fmt: skip
     recipe = completed(**said)
     assert all(getattr(recipe, name) == value for name, value in said.items())
+
+
+def test_short_fits_take_small_batches() -> None:
+    recipe = Recipe("translation", "x", threads=2)
+    found = [defaults._batch_size(recipe, 500_000, seconds) for seconds in (20.0, 60.0, 120.0)]
+    assert found == sorted(found) and found[0] == defaults.LEAST_BATCH < found[-1]
+    assert defaults._batch_size(recipe, 500_000, 600.0) == defaults.BATCH
+    assert defaults._batch_size(replace(recipe, epochs=0.3), 500_000, None) < defaults.BATCH
+    assert defaults._batch_size(replace(recipe, steps=5), 500_000, 60.0) == defaults.BATCH
+    assert defaults._batch_size(recipe, 500_000, None) == defaults.BATCH  # for want of a budget
 
 
 def test_dropout_follows_the_epochs() -> None:
