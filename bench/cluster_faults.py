@@ -34,7 +34,8 @@ from shoestring.engine.study import JOURNAL
 from tests import tiny
 from tests.cluster.conftest import ENVIRONMENT, SMALL
 
-STEPS, BATCH, TRIALS = 400, 12, 4
+STEPS, BATCH, TRIALS = 4_000, 12, 4  # so many that a fault strikes in the middle of a fit
+CHECKPOINTS = {"SHOESTRING_CHECKPOINT_SECONDS": "1"}  # between two, at the least
 EXAMPLES = 216  # of the training split of the tiny pictures: whole batches, none is left over
 FIT = ("worker killed", "node killed", "shrunk and grown")
 SEARCH = ("trial's node killed", "driver killed and resumed")
@@ -214,7 +215,7 @@ def main() -> None:
     figures, found = Figures("cluster_faults", given), []
     with tempfile.TemporaryDirectory(prefix="shoestring-faults-") as name:
         home = Path(name)
-        os.environ.update(ENVIRONMENT)
+        os.environ.update(ENVIRONMENT | CHECKPOINTS)
         os.environ[LEDGER] = str(home / "ledger")
         (home / "ledger").mkdir()
         source = tiny.write_npz(home / "bars.npz")
