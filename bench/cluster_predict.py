@@ -113,7 +113,13 @@ def answered(bundle: Path, inputs: Path, out: Path, count: int) -> dict[str, Any
                 killed = there[0]
             time.sleep(0.5)
         assert driver.stdout is not None
-        said = json.loads(driver.stdout.read())
+        text = driver.stdout.read()
+    if driver.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {driver.returncode}: {text.decode()}")
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise SystemExit(f"{' '.join(words)} said no JSON: {text.decode()!r}") from error
     seconds = time.perf_counter() - began
     files = sorted(out.glob("part-*.jsonl"))
     numbers = [json.loads(line)["number"] for f in files for line in f.open(encoding="utf-8")]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,9 @@ def main() -> None:
     parser.add_argument("--student", default="compact:width=64,depth=2", help="on MNIST")
     parser.add_argument("--without-student", action="store_true")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--epochs", type=float, help="of members and students, not their budgets")
+    parser.add_argument("--with", dest="techniques", action="append", help="of members, on MNIST")
+    parser.add_argument("--jobs", type=int, default=1, help="members trained at once")
     parser.add_argument("--keep", type=Path, help="a folder for the runs; None: they are removed")
     given = parser.parse_args()
     figures = Figures("compress_ensemble", given, given.only)
@@ -117,17 +121,23 @@ def main() -> None:
 def _cases(name: str, given: argparse.Namespace) -> list[Case]:
     count = 2 if given.quick else given.seeds
     vote = f"ensemble:vote={given.vote}"
-    distill = None if given.without_student else plugins.technique(given.distill)
+    distill: Any = None if given.without_student else plugins.technique(given.distill)
+    if given.epochs is not None:
+        distill = distill and replace(distill, epochs=given.epochs)
+    lengths: Any
     if name == "mnist":
         shapes = given.member or list(MNIST_MEMBERS)
         networks = tuple(shapes[:2] if given.quick else shapes * given.rounds)
         distill = distill and replace(distill, student=given.student)
         budgets = given.budget, given.student_budget
-        return [Case(name, name, networks, (HARD,), {}, budgets[0], vote, distill, budgets[1])]
+        hooks = tuple(given.techniques or (HARD,))
+        lengths = vote, distill, budgets[1], given.epochs
+        return [Case(name, name, networks, hooks, {}, budgets[0], *lengths)]
     if name == "multi30k":
         budget, options = given.translator_budget, {"source": "en", "target": "de"}
         same = (None,) * count
-        return [Case(name, name, same, (), options, budget, vote, distill, budget)]
+        lengths = budget, vote, distill, budget, given.epochs
+        return [Case(name, name, same, (), options, *lengths)]
     folds = 2 if given.quick else given.folds
     few: dict[str, Any] = {"group_by": "groups.csv", "per_class": given.per_class}
     few |= {"size": given.picture_size} if given.picture_size is not None else {}
@@ -153,10 +163,14 @@ def _cases(name: str, given: argparse.Namespace) -> list[Case]:
 def _answers(case: Case, folder: Path, given: argparse.Namespace, figures: Figures) -> Answers:
     home = folder / case.name.replace(" ", "-")
     home.mkdir(parents=True, exist_ok=True)
-    members = []
-    for seed, network in enumerate(case.networks):
-        members.append(_member(case, seed, network, home, given))
-        figures.line("member", {"data": case.name, "seed": seed, **_shown(members[-1])})
+    with ThreadPoolExecutor(given.jobs) as pool:
+        started = [
+            pool.submit(_member, case, seed, network, home, given)
+            for seed, network in enumerate(case.networks)
+        ]
+        members = [one.result() for one in started]
+    for seed, member in enumerate(members):
+        figures.line("member", {"data": case.name, "seed": seed, **_shown(member)})
     together = shoestring.apply(case.vote, *(run.path for run in members), out=home / "ensemble")
     said = next(line for line in together.receipts if line.technique == "members")
     known = {

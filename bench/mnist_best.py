@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,16 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--closed", action="store_true", help="leave the test split closed")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at once")
     given = parser.parse_args()
     figures = Figures("mnist_best", given, "validation" if given.closed else "")
     techniques = list(TECHNIQUES if given.techniques is None else given.techniques)
     validations, tests, seconds = [], [], []
     with tempfile.TemporaryDirectory(prefix="shoestring-bench-") as folder:
-        for seed in range(given.first_seed, given.first_seed + given.seeds):
-            fit = fitted(_job(given, techniques, seed, Path(folder)))
+        seeds = range(given.first_seed, given.first_seed + given.seeds)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            fits = pool.map(lambda n: fitted(_job(given, techniques, n, Path(folder))), seeds)
+        for seed, fit in zip(seeds, fits, strict=True):
             values: dict[str, Any] = {"seed": seed, **shown(fit)}
             if not given.closed:
                 scores = shoestring.evaluate(fit.path, f"{SOURCE}:test")

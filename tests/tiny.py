@@ -80,7 +80,7 @@ def fitted(
             run,
             dataset,
             budget or Budget(run.recipe.budget_seconds),
-            placement.Local("cpu"),
+            placement.Local(run.recipe.device),
             meter or Meter(),
             listener or Quiet(),
             interrupt or Interrupt(),

@@ -95,7 +95,11 @@ def test_answers_of_something_else_are_not_mixed(
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_no_answer_and_doubles_none(
-    session: Session, bundle: Path, pictures: Path, tmp_path: Path
+    session: Session,
+    bundle: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "a"
 
@@ -108,3 +112,4 @@ def test_a_worker_that_is_killed_loses_no_answer_and_doubles_none(
     batches.answered(bundle, pictures, out, shard=1, session=session)
     killer.join()
     assert [line["number"] for line in lines(out)] == list(range(INPUTS))
+    assert not capfd.readouterr().out  # Ray speaks of it there, where `--json` answers

@@ -16,10 +16,12 @@ from shoestring.engine import optimizer, placement
 
 
 class OneHidden:
-    """As far as an optimizer asks: the second convolution is for Muon."""
+    """As far as an optimizer asks: the second convolution and the matrix are for Muon."""
 
-    def orthogonal(self, model: nn.Module) -> list[nn.Parameter]:
-        return [cast(nn.Parameter, cast(nn.Sequential, model)[2].weight)]
+    def orthogonal(self, model: nn.Module) -> dict[nn.Parameter, int]:
+        layers = cast(nn.Sequential, model)
+        kernel, matrix = layers[2].weight, layers[5].weight
+        return {cast(nn.Parameter, kernel): 1, cast(nn.Parameter, matrix): 3}
 
 
 NETWORK = cast(Network, OneHidden())
@@ -33,7 +35,7 @@ def a_model() -> nn.Sequential:
         nn.Conv2d(8, 4, 3, bias=False),
         nn.BatchNorm2d(4),
         nn.Flatten(),
-        nn.Linear(4 * 4 * 4, 3),
+        nn.Linear(4 * 4 * 4, 6),
     )
 
 
@@ -49,9 +51,10 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
 
 def test_muon_takes_what_the_network_names_and_leaves_the_rest_to_adamw() -> None:
     model = a_model()
-    adamw, muon = optimizer.steppers(model, recipe("muon"), NETWORK, [])
-    assert [p.shape for g in muon.groups for p in g["params"]] == [(4, 8, 3, 3)]
-    count = sum(len(g["params"]) for o in (adamw, muon) for g in o.groups)
+    adamw, kernels, matrices = optimizer.steppers(model, recipe("muon"), NETWORK, [])
+    assert [p.shape for g in kernels.groups for p in g["params"]] == [(4, 8, 3, 3)]
+    assert [p.shape for g in matrices.groups for p in g["params"]] == [(6, 64)]
+    count = sum(len(g["params"]) for o in (adamw, kernels, matrices) for g in o.groups)
     assert count == len(list(model.parameters()))
 
 
@@ -68,6 +71,23 @@ def test_muons_update_is_nearly_orthogonal(shape: tuple[int, ...]) -> None:
     # Three steps of the quintic bring every singular value that is not tiny near one.
     assert float(singular.max()) < 1.3
     assert float(singular.median()) > 0.5
+
+
+def test_matrices_that_lie_stacked_are_made_orthogonal_one_by_one() -> None:
+    model = a_model()
+    *_, matrices = optimizer.steppers(model, recipe("muon", decay=0.5), NETWORK, [])
+    weight = cast(nn.Linear, model[5]).weight
+    before = weight.detach().clone()
+    weight.grad = torch.randn(6, 64)
+    weight.grad[2:4] *= 1e-3  # of one of them alone: the others' size says nothing of it
+    matrices.step(0.1)
+    moved = (before * (1 - 0.1 * 0.5) - weight.detach()) / 0.1
+    for part in moved.chunk(3):
+        singular = torch.linalg.svdvals(part / (0.2 * 64**0.5))
+        assert 0.6 < float(singular.min())
+        assert float(singular.max()) < 1.3
+    # A weight of AdamW moves by about its rate an element; one of a matrix by a fifth of it.
+    assert float(moved.square().mean().sqrt()) == pytest.approx(0.2, rel=0.3)
 
 
 def test_two_techniques_that_set_rates_are_refused() -> None:

@@ -15,10 +15,12 @@ import shoestring
 from shoestring import plugins
 from shoestring.__main__ import main
 from shoestring.core.budget import Meter
-from shoestring.core.listener import Quiet
+from shoestring.core.errors import Interrupted
+from shoestring.core.listener import Look, Quiet
 from shoestring.core.plain import to_plain
-from shoestring.engine import device, placement
+from shoestring.engine import device, placement, store
 from shoestring.engine.device import KeyedDraws
+from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
 from tests import tiny
 
@@ -61,7 +63,7 @@ def test_a_network_trains_on_every_device_present(
     run, dataset = tiny.prepared(tmp_path, sources[name], network=options, device=place)
     where = placement.Local(place)
     loop = Loop(run, Feeds.of(run, dataset, where), where)
-    first = [float(loop.step(0.3, 1.0)[0]) for _ in range(12)]
+    first = [float(loop.step(0.3, 0.3)[0]) for _ in range(12)]
     assert min(first[6:]) < first[0]
     line = loop.evaluate()
     assert 0 <= line["quality"] <= 1 or line["quality"] > 1  # a share, or BLEU's hundred
@@ -70,6 +72,28 @@ def test_a_network_trains_on_every_device_present(
     rebuilt.load_state_dict(loop.raw.state_dict())
     assert network.macs(loop.architecture) > 0
     assert [part for part, _ in network.parts(rebuilt)]
+
+
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
+@pytest.mark.parametrize("place", device.available())
+def test_a_stopped_and_resumed_fit_ends_with_the_same_bytes_on_every_device(
+    name: str, kind: str, place: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    class Stopping(Quiet):
+        def evaluation(self, look: Look) -> None:
+            interrupt.ask()
+
+    options = {"kind": kind, **tiny.of_task(name).NETWORKS[kind]}
+    precision = device.precisions(place)[-1]
+    settings = {"network": options, "device": place, "precision": precision, "steps": 4}
+    settings |= {"evaluate_every": 2, "hooks": ("average:decay=0.9,every=2",)}
+    _, whole = tiny.fitted(*tiny.prepared(tmp_path / "whole", sources[name], **settings))
+    run, dataset = tiny.prepared(tmp_path / "parts", sources[name], **settings)
+    interrupt = Interrupt()
+    with pytest.raises(Interrupted):
+        tiny.fitted(run, dataset, interrupt=interrupt, listener=Stopping())
+    _, parts = tiny.fitted(store.read_started(run.path), dataset)
+    assert tiny.same(whole, parts)
 
 
 @pytest.mark.parametrize(("name", "kind"), NETWORKS)

@@ -36,6 +36,7 @@ POLL_SECONDS = 0.5
 BEAT_SECONDS = 1.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
 JOIN_SECONDS = 60.0  # for the head of a cluster to answer
+_LOG = logging.getLogger("ray")
 
 
 @dataclass(frozen=True)
@@ -246,10 +247,20 @@ def _start(address: str | None, asked: Asked) -> None:
 def _init(options: Mapping[str, Any], failed: list[BaseException]) -> None:
     import ray
 
+    _hush()
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
         failed.append(error)
+
+
+def _hush() -> None:
+    """Ray prints what it has to say of a worker that was lost to standard output, whatever
+    `log_to_driver` is, in the middle of what a command says there; it goes to Ray's own log."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, ignore_prefix: _LOG.info("%s", data["lines"])
 
 
 def _leave() -> None:

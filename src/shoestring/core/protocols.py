@@ -236,8 +236,9 @@ class Network(Quantizing, Prunable, Dividing, Protocol):
         """A donor's weights as this model can take them: names and shapes that it knows how to
         change are changed. The run is the one that is about to begin."""
 
-    def orthogonal(self, model: torch.nn.Module) -> Sequence[torch.nn.Parameter]:
-        """Weights that Muon may step: a normalisation follows, so that their scale is free."""
+    def orthogonal(self, model: torch.nn.Module) -> Mapping[torch.nn.Parameter, int]:
+        """Weights that Muon may step, and how many matrices lie stacked in each: kernels of
+        convolutions that a normalisation follows, so that their scale is free, and matrices."""
 
     def macs(self, architecture: Plain) -> int:
         """Multiply-accumulates for one example at the model's input size."""

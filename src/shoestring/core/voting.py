@@ -147,12 +147,11 @@ class JoinedNetwork(ABC):
             for name, part in network.parts(member)
         ]
 
-    def orthogonal(self, model: torch.nn.Module) -> Sequence[torch.nn.Parameter]:
-        return [
-            weight
-            for _, network, member in self.members(model)
-            for weight in network.orthogonal(member)
-        ]
+    def orthogonal(self, model: torch.nn.Module) -> Mapping[torch.nn.Parameter, int]:
+        found: dict[torch.nn.Parameter, int] = {}
+        for _, network, member in self.members(model):
+            found |= network.orthogonal(member)
+        return found
 
     def macs(self, architecture: Plain) -> int:
         return sum(self.member(one["kind"]).macs(one) for one in architecture[MEMBERS])

@@ -86,13 +86,27 @@ def settled(threads: int) -> Iterator[None]:
     torch.set_deterministic_debug_mode("warn")
     _DETERMINISTIC.fill_uninitialized_memory = False  # nothing here reads such memory
     benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    # On CUDA the backward of these adds up in any order, and cuDNN's makes a plan for each new
+    # length: a step of the small Transformer took ten times as long.
+    fused = _fused_attention((False, False, not torch.cuda.is_available()))
     try:
         yield
     finally:
+        _fused_attention(fused)
         torch.set_num_threads(before)
         torch.set_deterministic_debug_mode(mode)
         _DETERMINISTIC.fill_uninitialized_memory = filled
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _fused_attention(wanted: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
+    """cuDNN's, the memory-efficient and the flash kernel switched on or off, and how they were."""
+    cuda: Any = torch.backends.cuda  # which has no types for these
+    names = ("cudnn_sdp", "mem_efficient_sdp", "flash_sdp")
+    before = tuple(getattr(cuda, f"{name}_enabled")() for name in names)
+    for name, on in zip(names, wanted, strict=True):
+        getattr(cuda, f"enable_{name}")(on)
+    return before
 
 
 def seed_step(seed: int, step: int, device: str = "cpu", stream: int = 0) -> None:

@@ -11,6 +11,7 @@ import torch
 
 MANY_CLASSES = 512  # from here on the pass of our own is taken
 SLICE = 256  # labels at a time: what lies between stays in the processor's cache
+ELSEWHERE = 8_192  # on other devices, where every slice is a dozen kernels to start
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -27,9 +28,10 @@ class _CrossEntropy(torch.autograd.Function):
         gradient_NC = torch.empty_like(logits_NC)
         loss = torch.zeros((), device=logits_NC.device)
         right = torch.zeros((), dtype=torch.int64, device=logits_NC.device)
-        for begin in range(0, count, SLICE):
-            x_KC = logits_NC[begin : begin + SLICE].to(torch.float32, copy=True)
-            labels_K1 = labels_N[begin : begin + SLICE, None]
+        size = SLICE if logits_NC.device.type == "cpu" else ELSEWHERE
+        for begin in range(0, count, size):
+            x_KC = logits_NC[begin : begin + size].to(torch.float32, copy=True)
+            labels_K1 = labels_N[begin : begin + size, None]
             most_K1, found_K1 = x_KC.max(1, keepdim=True)
             right += (found_K1 == labels_K1).sum()
             x_KC.sub_(most_K1)
@@ -43,7 +45,7 @@ class _CrossEntropy(torch.autograd.Function):
                 x_KC.sub_(smoothing / (classes * count))
             less = x_KC.new_full((), -(1 - smoothing) / count).expand(labels_K1.shape)
             x_KC.scatter_add_(1, labels_K1, less)
-            gradient_NC[begin : begin + SLICE] = x_KC
+            gradient_NC[begin : begin + size] = x_KC
         ctx.save_for_backward(gradient_NC)
         ctx.mark_non_differentiable(right)
         return loss / count, right

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,8 @@ MUON_RATE = 10.0  # times the learning rate of the rest: 0.1 beside AdamW's 0.01
 MUON_MOMENTUM = 0.6
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic of Jordan et al. 2024
 NEWTON_SCHULZ_STEPS = 3
+MATRIX_MOMENTUM, MATRIX_STEPS = 0.95, 5
+MATRIX_SCALE = 0.2  # root mean square of an update, about that of AdamW's: it takes the same rate
 
 Like = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -173,6 +176,39 @@ class Muon(Stepper):
             weight.sub_(update, alpha=rate)
 
 
+class MatrixMuon(Stepper):
+    """Muon for matrices that no normalisation follows: the momentum made orthogonal, each of
+    those that lie stacked in a weight by itself, scaled to take AdamW's rate and weight decay.
+
+    Source: Liu et al. 2025, "Muon is scalable for LLM training".
+    """
+
+    def __init__(
+        self, groups: Sequence[Mapping[str, Any]], lying: Lying, stacked: Mapping[torch.Tensor, int]
+    ) -> None:
+        super().__init__(groups, lying)
+        self._stacked = stacked
+
+    def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"momentum": torch.zeros_like(weight)}
+
+    def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
+        for weight in weights:
+            gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
+            momentum.lerp_(gradient, 1 - MATRIX_MOMENTUM)
+            update = self._lying.orthogonal(
+                gradient.lerp(momentum, MATRIX_MOMENTUM),
+                partial(_each_orthogonal, count=self._stacked[weight]),
+            )
+            weight.mul_(1 - rate * decay).sub_(update, alpha=rate)
+
+
+def _each_orthogonal(update: torch.Tensor, count: int) -> torch.Tensor:
+    parts = update.chunk(count)
+    scale = MATRIX_SCALE * max(parts[0].shape) ** 0.5
+    return torch.cat([orthogonal(part, MATRIX_STEPS) for part in parts]).mul_(scale)
+
+
 def steppers(
     model: nn.Module,
     recipe: Recipe,
@@ -181,7 +217,8 @@ def steppers(
     lying: Lying | None = None,
 ) -> list[Stepper]:
     """What steps a model's weights. Weight decay spares biases and normalisation, which have one
-    dimension. `muon` is Muon for what the network names and AdamW for the rest. Groups may carry
+    dimension. `muon` is Muon for what the network names, for kernels and for matrices each in its
+    own way, and AdamW for the rest. Groups may carry
     `rate_factor`, which multiplies the rate of the schedule. Raises UserError for a name that is
     none.
     """
@@ -191,9 +228,10 @@ def steppers(
         )
     decay = recipe.weight_decay or 0.0
     groups = [part for group in _asked(model, network, hooks) for part in _decaying(group, decay)]
-    hidden: list[torch.Tensor] = []
+    hidden: dict[torch.Tensor, int] = {}
     if not groups:
-        hidden = list(network.orthogonal(model)) if recipe.optimizer == "muon" else []
+        if recipe.optimizer == "muon":
+            hidden |= dict(network.orthogonal(model).items())
         taken = {id(p) for p in hidden}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
         groups = _decaying({"params": rest}, decay)
@@ -206,9 +244,13 @@ def steppers(
             first = Momentum(groups, lying)
         case _:
             first = Adam(groups, lying, (0.9, recipe.beta2 or 0.95))  # short fits: forget fast
-    if not hidden:
-        return [first]
-    return [first, Muon([{"params": hidden, "rate_factor": MUON_RATE}], lying)]
+    found: list[Stepper] = [first]
+    if kernels := [w for w in hidden if w.ndim > 2]:
+        found.append(Muon([{"params": kernels, "rate_factor": MUON_RATE}], lying))
+    if matrices := [w for w in hidden if w.ndim == 2]:
+        group = {"params": matrices, "weight_decay": decay}
+        found.append(MatrixMuon([group], lying, hidden))
+    return found
 
 
 def _decaying(group: Mapping[str, Any], decay: float) -> list[dict[str, Any]]:
@@ -237,22 +279,25 @@ def _asked(model: nn.Module, network: Network, hooks: Sequence[Hook]) -> list[di
     return found
 
 
-def orthogonal(gradient: torch.Tensor) -> torch.Tensor:
+def orthogonal(gradient: torch.Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> torch.Tensor:
     """The nearest half-orthogonal matrix to a gradient taken as (units, rest), roughly, by a
-    quintic Newton-Schulz iteration, in bfloat16 where there is one; same shape, float32."""
+    quintic Newton-Schulz iteration, of floats in bfloat16 where there is one; same shape and
+    type."""
     a, b, c = NEWTON_SCHULZ
-    quick = torch.bfloat16 if has_bfloat16(gradient.device.type) else torch.float32
+    quick = gradient.dtype
+    if quick == torch.float32 and has_bfloat16(gradient.device.type):
+        quick = torch.bfloat16
     x = gradient.reshape(len(gradient), -1).to(quick)
     x = x / (x.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
-    for _ in range(NEWTON_SCHULZ_STEPS):
+    for _ in range(steps):
         square = x @ x.T
         x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     if tall:
         x = x.T
-    return x.float().reshape(gradient.shape)
+    return x.to(gradient.dtype).reshape(gradient.shape)
 
 
 def state_tensors(steppers: Sequence[Stepper]) -> dict[str, torch.Tensor]:

@@ -122,6 +122,8 @@ def test_parts_hold_every_weight_and_muon_takes_matrices_that_are_no_embedding(n
     named = {n for n, p in model.named_parameters() if id(p) in hidden}
     assert named
     assert not any("embedding" in n or "output" in n or "bias" in n for n in named)
+    for weight, count in network.orthogonal(model).items():
+        assert len(weight) % count == 0
 
 
 @pytest.mark.parametrize("name", SMALL)

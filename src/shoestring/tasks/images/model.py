@@ -111,20 +111,20 @@ class ImageNetwork:
 
         return aligned(model, donor, run)
 
-    def orthogonal(self, model: nn.Module) -> Sequence[nn.Parameter]:
+    def orthogonal(self, model: nn.Module) -> Mapping[nn.Parameter, int]:
         """Weights of convolutions that read feature maps and have no bias: a normalisation follows
         them, so their scale does not matter. Weights from elsewhere are moved more gently."""
         if self.kind in pretrained.KINDS:
-            return []
-        return [
-            cast(nn.Parameter, module.weight)
+            return {}
+        return {
+            cast(nn.Parameter, module.weight): 1
             for module in model.modules()
             if isinstance(module, nn.Conv2d)
             and module.bias is None
             and module.groups == 1
             and module.in_channels > 4
             and module.weight.requires_grad
-        ]
+        }
 
     def macs(self, architecture: Plain) -> int:
         if self.kind == pretrained.TIMM:

@@ -12,6 +12,8 @@ KINDS = ("lstm", "transformer", "marian")
 ACTIVATIONS = ("swish", "relu", "gelu")  # of a marian network's feed-forward layers
 ATTENTIONS = ("multiplicative", "additive")
 WIDTHS = "widths"  # of an architecture: the units of parts that some were taken out of
+# Matrices that lie stacked in one weight, by a part of its name: query, key and value, or gates.
+STACKED: Mapping[str, int] = {"qkv": 3, ".kv.": 2, "weight_ih": 4, "weight_hh": 4}
 TYPICAL_PIECES = 16  # of a sentence, with its end: what multiply-accumulates are counted for
 
 LSTM: Plain = {
@@ -53,6 +55,11 @@ PRESETS: Mapping[str, str] = {
     "lstm-tiny": "lstm:embedding=96,encoder_units=64,encoder_layers=1,decoder_units=128",
     "transformer-small": "transformer:units=96,encoder_layers=3,decoder_layers=1,feed_forward=384",
 }
+
+
+def stacked(name: str) -> int:
+    """How many matrices a weight of this name holds."""
+    return next((count for part, count in STACKED.items() if part in name), 1)
 
 
 def expand(options: Plain, facts: Plain) -> Plain:

@@ -32,6 +32,8 @@ BATCH, LEAST_BATCH = 1024, 256  # target pieces
 STEPS = 1_000
 RATES = {"lstm": 5e-3, "transformer": 3e-3, "marian": 3e-4}
 BETA2, CLIP, WARM_UP = 0.98, 1.0, 0.1
+# Of a transformer of 3,000 steps 34.5 greedy BLEU at two thirds, AdamW 32.0; an LSTM gains nothing.
+OPTIMIZERS = {"transformer": "muon"}
 # Dropout from so many epochs on. At 1.6 epochs of the LSTM none beat 0.1 beat 0.2, by 1.5 BLEU
 # each; where the steps lie is a judgement.
 DROPOUT = {
@@ -55,6 +57,7 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
     hooks = tuple(_written_out(words) for words in recipe.hooks)
     return _filled(
         replace(recipe, network=network, hooks=hooks),
+        optimizer=OPTIMIZERS.get(kind, "adamw"),
         learning_rate=RATES[kind if kind in USUAL else KINDS[0]],
         batch_size=batch_size,
     )
@@ -115,11 +118,11 @@ def epochs(recipe: Recipe, dataset: Dataset, seconds: float | None) -> float:
     return _epochs(recipe, recipe.batch_size or BATCH, _target_pieces(dataset), seconds)
 
 
-def _filled(recipe: Recipe, *, learning_rate: float, batch_size: int) -> Recipe:
+def _filled(recipe: Recipe, *, optimizer: str, learning_rate: float, batch_size: int) -> Recipe:
     said = recipe
     return replace(
         recipe,
-        optimizer=said.optimizer or "adamw",
+        optimizer=said.optimizer or optimizer,
         learning_rate=said.learning_rate or learning_rate,
         weight_decay=0.01 if said.weight_decay is None else said.weight_decay,
         batch_size=said.batch_size or batch_size,

@@ -96,13 +96,16 @@ class TranslationNetwork:
 
         return aligned(model, donor, run)
 
-    def orthogonal(self, model: nn.Module) -> Sequence[nn.Parameter]:
-        """Every matrix but the embeddings and the output."""
+    def orthogonal(self, model: nn.Module) -> Mapping[nn.Parameter, int]:
+        """Every matrix but the embeddings and the output; gates of an LSTM, and query, key and
+        value lie stacked."""
         tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         tables.add(id(cast(Translator, model).output.weight))
-        return [
-            p for p in model.parameters() if p.ndim == 2 and p.requires_grad and id(p) not in tables
-        ]
+        return {
+            p: sizes.stacked(name)
+            for name, p in model.named_parameters()
+            if p.ndim == 2 and p.requires_grad and id(p) not in tables
+        }
 
     def macs(self, architecture: Plain) -> int:
         return sizes.macs(architecture)

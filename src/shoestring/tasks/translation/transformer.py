@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shoestring.core.receipt import Plain
-from shoestring.tasks.translation.architecture import width
+from shoestring.tasks.translation.architecture import stacked, width
 from shoestring.tasks.translation.dropout import Dropout
 from shoestring.tasks.translation.places import taken
 from shoestring.tasks.translation.special import PAD
@@ -213,7 +213,7 @@ class TransformerTranslator(nn.Module):
             elif "embedding" in name or "output" in name:
                 nn.init.normal_(weight, std=self.units**-0.5)
             else:
-                parts = 3 if "qkv" in name else 2 if ".kv." in name else 1
+                parts = stacked(name)
                 for part in weight.data.chunk(parts):
                     nn.init.xavier_uniform_(part)
 
