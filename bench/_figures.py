@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -139,11 +140,22 @@ def machine() -> dict[str, Any]:
         "processor": words,
         "vector_flags": [flag for flag in VECTOR_FLAGS if flag in flags],
         "cores": cores(),
+        **({"accelerator": name} if (name := _accelerator()) else {}),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {n: found for n in PACKAGES if (found := _version(n))},
     }
+
+
+def _accelerator() -> str:
+    """The first GPU by its driver's own tool; "" where there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ""
+    asked = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    said: str = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    return said.partition("\n")[0].strip()
 
 
 def cores() -> int:

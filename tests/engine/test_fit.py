@@ -20,7 +20,7 @@ from shoestring.core.protocols import Batch, Network, State
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.core.techniques import Hook
-from shoestring.engine import device, fit, loop, pacing, store
+from shoestring.engine import device, fit, loop, pacing, placement, store
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds
 from tests import tiny
@@ -100,6 +100,20 @@ def test_a_record_repeats_a_budgeted_fit_exactly(tmp_path: Path, source: Path) -
     again = replace(run, path=tmp_path / "b", recipe=replace(record, budget_seconds=None))
     _, second = tiny.fitted(again, dataset)
     assert tiny.same(first, second)
+
+
+def test_when_a_batch_is_made_changes_nothing(tmp_path: Path, source: Path) -> None:
+    run, dataset = tiny.prepared(tmp_path, source, hooks=EVERYTHING)
+    where = placement.Local("cpu")
+    found = []
+    for early in (False, True):
+        one = loop.Loop(run, Feeds.of(run, dataset, where), where)
+        for _ in range(2 * len(one.train.order(run.recipe.batch_size or 1, 0, 0)) + 1):
+            one.step(0.5, 1.0)
+            if early:
+                one.foresee()
+        found.append({name: t.clone() for name, t in one.raw.state_dict().items()})
+    assert tiny.same(*found)
 
 
 class Clock:

@@ -36,6 +36,9 @@ class Objective(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean loss, and how many labels were right."""
 
+    def foresee(self) -> None:
+        """Makes the next batch ready, at a moment when the processor would wait for others."""
+
 
 class Placement(Protocol):
     """How the loop meets devices and ranks. The loop knows of neither.

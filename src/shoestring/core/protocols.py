@@ -237,8 +237,7 @@ class Network(Quantizing, Prunable, Dividing, Protocol):
         change are changed. The run is the one that is about to begin."""
 
     def orthogonal(self, model: torch.nn.Module) -> Mapping[torch.nn.Parameter, int]:
-        """Weights that Muon may step, and how many matrices lie stacked in each: kernels of
-        convolutions that a normalisation follows, so that their scale is free, and matrices."""
+        """Weights that Muon may step, and how many matrices lie stacked in each."""
 
     def macs(self, architecture: Plain) -> int:
         """Multiply-accumulates for one example at the model's input size."""

@@ -112,6 +112,7 @@ class Loop:
         self.classes = 0  # known after the first step
         self._order: Sequence[torch.Tensor] = ()
         self._order_epoch = -1
+        self._foreseen: tuple[int, int, list[Batch]] | None = None  # epoch, offset, the batch
 
     def _fresh(self, weights: Mapping[str, torch.Tensor] | None = None) -> torch.nn.Module:
         model = self.network.build(self.architecture)
@@ -126,16 +127,27 @@ class Loop:
     def batches(self) -> list[Batch]:
         """The next batch of the epoch, changed by the hooks and ready for the network, in the
         pieces that the placement wants."""
-        p, recipe = self.progress, self.recipe
-        if self._order_epoch != p.epoch:
-            self._order = self.train.order(recipe.batch_size or 1, recipe.seed, p.epoch)
-            self._order_epoch = p.epoch
-        together = self._order[p.offset]
-        found = [self._piece(ids, together) for ids in self.placement.shares(together)]
+        p = self.progress
+        self.foresee()
+        assert self._foreseen is not None
+        found, self._foreseen = self._foreseen[2], None
         p.offset += 1
         if p.offset == len(self._order):
             p.epoch, p.offset = p.epoch + 1, 0
         return found
+
+    def foresee(self) -> None:
+        """Makes the next batch, unless it is there. What it holds hangs on where it stands in
+        which epoch alone, so that when it is made changes nothing."""
+        p, recipe = self.progress, self.recipe
+        if self._foreseen is not None and self._foreseen[:2] == (p.epoch, p.offset):
+            return
+        if self._order_epoch != p.epoch:
+            self._order = self.train.order(recipe.batch_size or 1, recipe.seed, p.epoch)
+            self._order_epoch = p.epoch
+        together = self._order[p.offset]
+        pieces = [self._piece(ids, together) for ids in self.placement.shares(together)]
+        self._foreseen = (p.epoch, p.offset, pieces)
 
     def _piece(self, ids: torch.Tensor, together: torch.Tensor) -> Batch:
         """Some examples of a batch. Where there are none, one that counts for nothing, so that the
@@ -317,4 +329,4 @@ class Loop:
             weight = next((w for n, w in own.items() if name.endswith(n)), tensor)
             self.tensors[name] = like(tensor, weight)
         restore_state(self.steppers, part("optimizer."), like)
-        self._order_epoch = -1
+        self._order_epoch, self._foreseen = -1, None

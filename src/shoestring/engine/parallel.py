@@ -79,7 +79,7 @@ class Parallel:
         said = [loss_sum, right, *counts, int(self._wished)]
         carried = torch.stack([torch.as_tensor(x, device=self.device).double() for x in said])
         gradients = self.cut.gradients()
-        self._add_up(carried, self.cut.loose(gradients))
+        self._add_up(carried, self.cut.loose(gradients), objective.foresee)
         _, _, labels, examples, wishes = carried.tolist()
         # Those that share a part of a batch would otherwise hear of it in different steps.
         shared = self.layout.workers > self.layout.parts
@@ -87,7 +87,9 @@ class Parallel:
         torch._foreach_div_(gradients, labels)
         return Totals(carried[0], carried[1], int(labels), int(examples))
 
-    def _add_up(self, carried: torch.Tensor, gradients: list[torch.Tensor]) -> None:
+    def _add_up(
+        self, carried: torch.Tensor, gradients: list[torch.Tensor], meanwhile: Callable[[], None]
+    ) -> None:
         """Adds up over the parts of a batch, in place; the few numbers first, with the gradients
         where their precision holds them."""
         group = self.groups.parts
@@ -102,6 +104,7 @@ class Parallel:
                 pieces.append(_packed(carried, bucket[0].dtype))
             flats.append(torch.cat(pieces))
             works.append(dist.all_reduce(flats[-1], group=group, async_op=True))
+        meanwhile()
         for number, (work, flat, bucket) in enumerate(zip(works, flats, buckets, strict=True)):
             assert work is not None
             work.wait()
