@@ -75,7 +75,7 @@ def fitted(
     interrupt: Interrupt | None = None,
     meter: Meter | None = None,
 ) -> tuple[Run, dict[str, torch.Tensor]]:
-    with device.settled(1):
+    with device.settled(1, run.recipe.device):
         return fit.fit(
             run,
             dataset,

@@ -44,7 +44,10 @@ def test_a_device_that_is_absent_is_refused_and_never_replaced() -> None:
 
 def test_settled_puts_threads_and_kernels_back() -> None:
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    with device.settled(1):
+    with device.settled(1, "cuda"):
+        assert not torch.backends.cuda.flash_sdp_enabled()
+    with device.settled(1):  # whether a GPU is there or not
+        assert torch.backends.cuda.flash_sdp_enabled()
         assert torch.get_num_threads() == 1
         assert torch.get_deterministic_debug_mode() == 1
     assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before

@@ -132,7 +132,8 @@ def _gauged(record: Record, step: Step, folder: Path, seconds: float) -> None:
     gauge, own = found.gauge, (found.network, found.words)
     if (step.network, step.words) == own and gauge.look_seconds > 0:
         most = (MOST_AFTER * seconds - pacing.AFTER_SECONDS) / gauge.look_seconds
-        passes = max(0.0, min(gauge.after_looks, most))
+        looks = gauge.after_looks or pacing.AFTER_EVALUATIONS  # none in a record of before
+        passes = max(0.0, min(looks, most))
         measured = (gauge.batch_size, gauge.step_seconds, gauge.look_seconds, passes)
         rates.write(folder, rates.Rates(gauge.precision, gauge.threads, *measured))
 

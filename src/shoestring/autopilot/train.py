@@ -260,7 +260,7 @@ def fitted(
     seal.warmed()
     with (
         interrupt.listening() as stop,
-        device.settled(run.recipe.threads or device.default_threads()),
+        device.settled(run.recipe.threads or device.default_threads(), run.recipe.device),
     ):
         before = len(run.receipts)
         with budget.meter() as meter:

@@ -116,13 +116,20 @@ def _on_each(
         place = NodeAffinitySchedulingStrategy(node.id, soft=False)
         looking[look.options(scheduling_strategy=place).remote(reads, writes)] = node
     errors = ray.exceptions
-    gone = errors.TaskUnschedulableError, errors.NodeDiedError, errors.WorkerCrashedError
+    gone = errors.TaskUnschedulableError, errors.NodeDiedError
     answered = False
     for ref, node in looking.items():
         try:
             found = ray.get(ref, timeout=CHECK_SECONDS)
         except gone:
             continue
+        except errors.WorkerCrashedError as error:  # with its node, or by itself
+            if not any(n["Alive"] and n["NodeID"] == node.id for n in ray.nodes()):
+                continue
+            raise RunError(
+                f"the worker on node {node.host} of the cluster at {address} that looks at what "
+                "is there crashed twice; does Python start there, and is there memory for it?"
+            ) from error
         except errors.GetTimeoutError as error:
             raise RunError(
                 f"node {node.host} of the cluster at {address} did not answer within "

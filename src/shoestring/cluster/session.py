@@ -36,7 +36,7 @@ POLL_SECONDS = 0.5
 BEAT_SECONDS = 1.0  # between two looks at whether the cluster is there
 GONE_SECONDS = 60.0  # without an answer, until it is taken for lost
 JOIN_SECONDS = 60.0  # for the head of a cluster to answer
-_LOG = logging.getLogger("ray")
+_LOG = logging.getLogger("shoestring.cluster")
 
 
 @dataclass(frozen=True)
@@ -256,11 +256,16 @@ def _init(options: Mapping[str, Any], failed: list[BaseException]) -> None:
 
 def _hush() -> None:
     """Ray prints what it has to say of a worker that was lost to standard output, whatever
-    `log_to_driver` is, in the middle of what a command says there; it goes to Ray's own log."""
+    `log_to_driver` is, in the middle of what a command says there; it becomes a warning of a
+    log of ours, which is on standard error where nobody asks for it elsewhere."""
     from ray._private import worker
 
     if hasattr(worker, "print_to_stdstream"):
-        worker.print_to_stdstream = lambda data, ignore_prefix: _LOG.info("%s", data["lines"])
+        worker.print_to_stdstream = _warned
+
+
+def _warned(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    _LOG.warning("Ray: %s", " ".join(data["lines"]).partition("\n")[0])
 
 
 def _leave() -> None:

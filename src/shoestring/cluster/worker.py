@@ -94,7 +94,7 @@ def _fit(
         name = str(ray.train.torch.get_device())
     store.keep(job.run.path, dataset.files)
     place, began, meter = OnRay(job.layout, name, shelf), time.time(), Meter()
-    with device.settled(recipe.threads or 1):
+    with device.settled(recipe.threads or 1, recipe.device):
         run, weights = fit.fit(
             job.run, dataset, job.budget(), place, meter, listener, interrupt, job.log_every
         )

@@ -160,7 +160,10 @@ def tuned(
         },
     )
     dataset, place = dataset_of(run), placement.Local(device.resolve(recipe.device))
-    with device.settled(recipe.threads or device.default_threads()), budget.meter() as meter:
+    with (
+        device.settled(recipe.threads or device.default_threads(), recipe.device),
+        budget.meter() as meter,
+    ):
         fitted, best = fit.fit(
             replace(run, recipe=recipe),
             dataset,
@@ -183,7 +186,7 @@ def sealed(
     """The run with its weights stored, a bundle that agrees with them, and scores read off it."""
     from shoestring.engine import device, seal
 
-    with device.settled(run.recipe.threads or device.default_threads()):
+    with device.settled(run.recipe.threads or device.default_threads(), run.recipe.device):
         return seal.sealed(run, weights, dataset_of(run), budget, fit_cost, desk().interrupt)
 
 

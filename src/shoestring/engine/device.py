@@ -51,8 +51,12 @@ def has_bfloat16(device: str) -> bool:
     equal) takes 70 times as long for them as in float32, and oneDNN has no such LSTM at all."""
     kind = device.partition(":")[0]
     if kind == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return kind != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if kind != "cpu":
+        return True
+    # A torch that was built without oneDNN has no such operator.
+    built: Any = torch.backends.mkldnn
+    return bool(built.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def precisions(device: str) -> tuple[str, ...]:
@@ -74,8 +78,8 @@ def default_threads() -> int:
 
 
 @contextmanager
-def settled(threads: int) -> Iterator[None]:
-    """Fixed threads and deterministic kernels inside; everything as it was after."""
+def settled(threads: int, place: str = "cpu") -> Iterator[None]:
+    """Fixed threads and the deterministic kernels of a device inside; all as it was after."""
     before = torch.get_num_threads()
     mode = torch.get_deterministic_debug_mode()
     filled = _DETERMINISTIC.fill_uninitialized_memory
@@ -86,9 +90,11 @@ def settled(threads: int) -> Iterator[None]:
     torch.set_deterministic_debug_mode("warn")
     _DETERMINISTIC.fill_uninitialized_memory = False  # nothing here reads such memory
     benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
-    # On CUDA the backward of these adds up in any order, and cuDNN's makes a plan for each new
-    # length: a step of the small Transformer took ten times as long.
-    fused = _fused_attention((False, False, not torch.cuda.is_available()))
+    fused = _fused_attention(None)
+    if place.startswith("cuda") or (place == "auto" and torch.cuda.is_available()):
+        # Their backward adds up in any order there, and cuDNN's plans anew for each length. (The
+        # switch of the flash kernel holds for processors too, which have a deterministic one.)
+        _fused_attention((False, False, False))
     try:
         yield
     finally:
@@ -99,12 +105,12 @@ def settled(threads: int) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def _fused_attention(wanted: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
-    """cuDNN's, the memory-efficient and the flash kernel switched on or off, and how they were."""
+def _fused_attention(wanted: tuple[bool, ...] | None) -> tuple[bool, ...]:
+    """How cuDNN's, the memory-efficient and the flash kernel are switched, and then `wanted`."""
     cuda: Any = torch.backends.cuda  # which has no types for these
     names = ("cudnn_sdp", "mem_efficient_sdp", "flash_sdp")
     before = tuple(getattr(cuda, f"{name}_enabled")() for name in names)
-    for name, on in zip(names, wanted, strict=True):
+    for name, on in zip(names, wanted or before, strict=True):
         getattr(cuda, f"enable_{name}")(on)
     return before
 

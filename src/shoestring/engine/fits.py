@@ -85,7 +85,7 @@ def rung(job: Job, site: Site) -> Made:
     run, dataset = _ready(asked.run, site)
     dataset, place = Halves.of(dataset).dataset, Local(run.recipe.device)
     watch = _Watch.of(asked.seconds, site)
-    with device.settled(run.recipe.threads or device.default_threads()):
+    with device.settled(run.recipe.threads or device.default_threads(), run.recipe.device):
         whole = asked.whole or _steps(run, dataset, place, asked)
         steps = max(1, round(whole * asked.units / RUNGS[-1]))
         if not run.recipe.plan:

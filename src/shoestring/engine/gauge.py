@@ -36,7 +36,7 @@ def gauged(run: Run, dataset: Dataset, budget: Budget, listener: Listener) -> Ga
     """Measures a complete recipe on steps and a look that are thrown away: seconds."""
     place = Local(device.resolve(run.recipe.device))
     store.keep(run.path, dataset.files)
-    with device.settled(run.recipe.threads or device.default_threads()):
+    with device.settled(run.recipe.threads or device.default_threads(), run.recipe.device):
         feeds = Feeds.of(run, dataset, place)
         listener.say("measuring the rate on throw-away steps")
         trial = pacing.fastest(run, feeds, budget, place)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from shoestring.core.errors import UserError
+from shoestring.core.errors import RunError, UserError
 from shoestring.core.protocols import Network
 from shoestring.core.run import OPTIMIZERS, Recipe
 from shoestring.core.techniques import Hook
@@ -160,7 +160,7 @@ class Muon(Stepper):
     that a normalisation follows; their weights are kept at norm sqrt(units).
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
-    torch.optim.Muon takes matrices only, and does not hold the norm, on which the short schedules
+    torch.optim.Muon takes no kernels, and does not hold the norm, on which the short schedules
     here rely.
     """
 
@@ -180,7 +180,8 @@ class MatrixMuon(Stepper):
     """Muon for matrices that no normalisation follows: the momentum made orthogonal, each of
     those that lie stacked in a weight by itself, scaled to take AdamW's rate and weight decay.
 
-    Source: Liu et al. 2025, "Muon is scalable for LLM training".
+    Source: Liu et al. 2025, "Muon is scalable for LLM training". torch.optim.Muon knows no stacked
+    matrices and none that are cut over processes.
     """
 
     def __init__(
@@ -190,11 +191,11 @@ class MatrixMuon(Stepper):
         self._stacked = stacked
 
     def fresh(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"momentum": torch.zeros_like(weight)}
+        return {"matrix_momentum": torch.zeros_like(weight)}
 
     def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
         for weight in weights:
-            gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
+            gradient, momentum = _gradient(weight), self.state[weight]["matrix_momentum"]
             momentum.lerp_(gradient, 1 - MATRIX_MOMENTUM)
             update = self._lying.orthogonal(
                 gradient.lerp(momentum, MATRIX_MOMENTUM),
@@ -204,6 +205,7 @@ class MatrixMuon(Stepper):
 
 
 def _each_orthogonal(update: torch.Tensor, count: int) -> torch.Tensor:
+    assert len(update) % count == 0, "stacked matrices are of one size"
     parts = update.chunk(count)
     scale = MATRIX_SCALE * max(parts[0].shape) ** 0.5
     return torch.cat([orthogonal(part, MATRIX_STEPS) for part in parts]).mul_(scale)
@@ -320,6 +322,11 @@ def restore_state(
         for index, weight in enumerate(stepper.weights()):
             prefix = f"{number}.{index}."
             found = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+            if found and found.keys() != stepper.fresh(weight).keys():
+                raise RunError(
+                    "another version of shoestring began this fit, whose optimizer kept other "
+                    "numbers; begin it anew"
+                )
             if found:
                 stepper.state[weight] = {n: like(t, weight) for n, t in found.items()}
 

@@ -97,7 +97,7 @@ def work(
     place = Parallel(job.layout, name, job.microbatches)
     began, meter, before = time.time(), Meter(), traffic.sent_bytes()
     threads = job.run.recipe.threads or 1
-    with device.settled(threads):
+    with device.settled(threads, name):
         run, weights = fit.fit(
             job.run, dataset, job.budget(), place, meter, listener, interrupt, job.log_every
         )

@@ -80,7 +80,7 @@ class Pool:
         """How long a step of this run takes, and judging it, measured on what is thrown away."""
         place = Local(run.recipe.device)
         store.keep(run.path, self.halves.dataset.files)
-        with device.settled(run.recipe.threads or device.default_threads()):
+        with device.settled(run.recipe.threads or device.default_threads(), run.recipe.device):
             loop = Loop(run, Feeds.of(run, self.halves.dataset, place), place)
             loop.step(0.0, 1.0)
             began, steps = time.perf_counter(), 0
@@ -112,7 +112,7 @@ class Pool:
         not in the first fit that needs it, it is on no recipe's account."""
         recipe, place = run.recipe, Local(run.recipe.device)
         store.keep(run.path, self.halves.dataset.files)
-        with device.settled(recipe.threads or device.default_threads()):
+        with device.settled(recipe.threads or device.default_threads(), recipe.device):
             feeds = Feeds.of(run, self.halves.dataset, place)
             found = pacing.fastest(run, feeds, Budget(seconds), place)
         return replace(recipe, precision=found.precision, threads=found.threads)
@@ -124,7 +124,7 @@ class Pool:
         store.keep(run.path, self.halves.dataset.files)
         budget, place = Budget(seconds), Local(run.recipe.device)
         with (
-            device.settled(run.recipe.threads or device.default_threads()),
+            device.settled(run.recipe.threads or device.default_threads(), run.recipe.device),
             budget.meter() as meter,
         ):
             run, weights = fit.fit(

@@ -54,7 +54,7 @@ def planned(run: Run, dataset: Dataset, fit_seconds: float, listener: Listener) 
     where = Local(run.recipe.device)
     recipe = replace(run.recipe, plan=(), evaluate_every=None, steps=None, epochs=None)
     limit = fit_seconds + pacing.AFTER_SECONDS  # which the plan keeps for an export: there is none
-    with device.settled(recipe.threads or device.default_threads()):
+    with device.settled(recipe.threads or device.default_threads(), recipe.device):
         feeds = Feeds.of(run, dataset, where)
         done, _ = pacing.planned(replace(run, recipe=recipe), feeds, Budget(limit), where, listener)
     return fixed(done.recipe, done.recipe.total_steps or 1)
@@ -79,7 +79,7 @@ def probed(
     where, meter = Local(recipe.device), Meter()
     with (
         tempfile.TemporaryDirectory(prefix="shoestring-probe-") as folder,
-        device.settled(recipe.threads or device.default_threads()),
+        device.settled(recipe.threads or device.default_threads(), recipe.device),
         budget.meter() as clock,
     ):
         run = Run(Path(folder), recipe.task, recipe, facts=dataset.facts)

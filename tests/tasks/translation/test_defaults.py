@@ -57,6 +57,19 @@ def test_short_fits_take_small_batches() -> None:
     assert defaults._batch_size(replace(recipe, epochs=0.3), 500_000, None) < defaults.BATCH
     assert defaults._batch_size(replace(recipe, steps=5), 500_000, 60.0) == defaults.BATCH
     assert defaults._batch_size(recipe, 500_000, None) == defaults.BATCH  # for want of a budget
+    both = replace(recipe, epochs=100.0)
+    assert defaults._batch_size(both, 500_000, 20.0) == defaults.LEAST_BATCH
+    accumulated = replace(recipe, accumulate=8)
+    assert defaults._batch_size(accumulated, 500_000, 600.0) < defaults.BATCH
+    assert defaults._batch_size(replace(recipe, device="cuda"), 500_000, 20.0) == defaults.BATCH
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimizer"), [("lstm", "adamw"), ("transformer", "muon"), ("marian", "adamw")]
+)
+def test_each_network_has_its_optimizer(kind: str, optimizer: str) -> None:
+    assert completed(network={"kind": kind}).optimizer == optimizer
+    assert completed(network={"kind": kind}, optimizer="sgd").optimizer == "sgd"
 
 
 def test_dropout_follows_the_epochs() -> None:

@@ -122,8 +122,10 @@ def test_parts_hold_every_weight_and_muon_takes_matrices_that_are_no_embedding(n
     named = {n for n, p in model.named_parameters() if id(p) in hidden}
     assert named
     assert not any("embedding" in n or "output" in n or "bias" in n for n in named)
-    for weight, count in network.orthogonal(model).items():
-        assert len(weight) % count == 0
+    counts = {n: network.orthogonal(model)[p] for n, p in model.named_parameters() if n in named}
+    for name, count in counts.items():
+        gates = "weight_ih" in name or "weight_hh" in name
+        assert count == (4 if gates else 3 if "qkv" in name else 2 if ".kv." in name else 1)
 
 
 @pytest.mark.parametrize("name", SMALL)

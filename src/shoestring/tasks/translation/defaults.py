@@ -93,10 +93,16 @@ def _target_pieces(dataset: Dataset) -> int:
 def _batch_size(recipe: Recipe, pieces: int, seconds: float | None) -> int:
     """The usual one; smaller where a fit is so short that it would see too few batches."""
     found = BATCH
-    if recipe.steps is None and (seconds is not None or recipe.epochs is not None):
-        fit = None if seconds is None else max(seconds / 2, seconds - AROUND_SECONDS)
-        expected = _epochs(recipe, found, pieces, fit) * pieces
-        while found > LEAST_BATCH and expected / found < STEPS:
+    expected = []  # pieces that the fit will see
+    if recipe.steps is None and recipe.epochs is not None:
+        expected.append(recipe.epochs * pieces)
+    # How many a GPU takes in these seconds is not known here.
+    if recipe.steps is None and seconds is not None and recipe.device in ("auto", "cpu"):
+        fit = max(seconds / 2, seconds - AROUND_SECONDS)
+        expected.append(_epochs(replace(recipe, epochs=None), found, pieces, fit) * pieces)
+    if expected:
+        steps = min(expected) / (recipe.accumulate or 1)
+        while found > LEAST_BATCH and steps / found < STEPS:
             found //= 2
     # At least some tens of steps an epoch, or small sets see too few.
     return min(found, max(128, pieces // 32))

@@ -21,6 +21,7 @@ from shoestring.tasks.translation.special import BOS, EOS, PAD
 
 LOOK_EXAMPLES = 256  # a look at the validation split in the middle of a fit takes these at most
 LOOK_BATCH = 128
+MANY = 16  # sentences, of which one at least ends in time where the weights know when to
 NOISE = 12.0  # BLEU by which two looks at like weights differ, times the root of the sentences
 BEYOND = (1.25, 5)  # times the reference, and more pieces: where a look cuts a translation off
 
@@ -43,12 +44,13 @@ def looked(network: Network, model: nn.Module, feed: Feed) -> Quality:
         loss += float(F.cross_entropy(logits_NV.float(), labels_N, reduction="sum"))
         pieces += batch.size
         # Weights that know little hardly ever end a sentence, and a look would take many times
-        # what it takes later on; where none has ended when half of the
-        # references have, it is over.
+        # what it takes later on; where of many none has ended when half of the references have,
+        # it is over.
         targets_B = (batch.targets != PAD).sum(1)
         limits_B = (targets_B * BEYOND[0] + BEYOND[1]).long()
         known = cast(Translator, model), pairs.source_BS, pairs.lengths_B
-        found = greedy(*known, limits_B, hopeless=int(targets_B.median()))
+        hopeless = int(targets_B.median()) if len(ids) >= MANY else None
+        found = greedy(*known, limits_B, hopeless=hopeless)
         hypotheses += [tokenizer.decode(row) for row in found]
     references = [examples.targets[i] for i in chosen.tolist()]
     bleu = corpus_bleu(hypotheses, references, feed.facts)
