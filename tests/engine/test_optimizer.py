@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from shoestring.core.errors import UserError
+from shoestring.core.errors import RunError, UserError
 from shoestring.core.protocols import Network
 from shoestring.core.run import Recipe
 from shoestring.core.techniques import Hook
@@ -125,3 +125,11 @@ def test_a_restored_optimizer_goes_on_exactly(name: str) -> None:
 
     for a, b in zip(trained(5, None), trained(5, 3), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_state_of_other_numbers_is_refused() -> None:
+    model = a_model()
+    steppers = optimizer.steppers(model, recipe("muon"), NETWORK, [])
+    other = {"2.0.momentum": torch.zeros(6, 64)}
+    with pytest.raises(RunError, match="begin it anew"):
+        optimizer.restore_state(steppers, other, placement.like)
