@@ -3,10 +3,11 @@
     python bench/cluster_equality.py
 
 Fits of 50 steps on small data of both tasks, dropout off, the same global batch, by real processes
-over gloo: data, fsdp, tensor, pipeline, and at 4 the meshes. What is compared is every step's loss,
-the weights after them, two steps after a checkpoint, and the same two by one process that went on
-from the checkpoint of the many. In float64 and in float32; a network with batch normalisation,
-whose statistics are those of each process's part, stands apart.
+over gloo, by AdamW, and a transformer by Muon as well: data, fsdp, tensor, pipeline, and at 4 the
+meshes. What is compared is every step's loss, the weights after them, two steps after a checkpoint,
+and the same two by one process that went on from the checkpoint of the many. In float64 and in
+float32; a network with batch normalisation, whose statistics are those of each process's part,
+stands apart.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "compact": {"kind": "compact", "width": 4},
 }
+NETWORKS["transformer by muon"] = NETWORKS["transformer"]  # as a recipe has it by itself
 PICTURES = ("classic", "compact")
 NORMALISED = "compact"
 
@@ -93,7 +95,7 @@ def _found(workers: int, precision: str, steps: int) -> dict[str, Any]:
                         "batch_size": 64 if pictures else 128,
                         # Small pictures are learnt so fast that a loss in float32 is soon 0.
                         "learning_rate": 0.0001 if pictures else 0.001,
-                        "optimizer": "adamw",
+                        "optimizer": "muon" if kind.endswith("muon") else "adamw",
                         "clip": 1.0,
                     },
                 }

@@ -6,13 +6,17 @@
 Each host is a network namespace on one bridge, with processes of its own. Ray is started on each
 with `ray start`, as a person would; the second one reaches the head through a proxy that delays
 what it carries, holds it back for seconds and resets connections; the third one is cut off for half
-a minute and comes back. The job is `train --with tune`, begun on the first host. Counted: whether
-it ended, with how many trials. With --page, all that a page tells to type on the machines `one`,
+a minute and comes back. The jobs, begun on the first host: `train --with tune`, and one fit whose
+three workers speak to each other at every step, one on each host. Counted: whether they ended, with
+how many trials or steps, and what the proxy did to the link. Only what goes between the second host
+and the head's port passes the proxy; what workers say to each other goes past it, and is cut off
+with the third host. With --page, all that a page tells to type on the machines `one`,
 `two` and `three` is typed there, word for word, in a folder that they share.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import select
@@ -34,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from shoestring.engine import store
 from tests import tiny
 
+PROXY = "proxy"  # the word by which this script is the proxy
 NAMES = ("shoe1", "shoe2", "shoe3")
 MACHINES = ("one", "two", "three")  # as a page calls them
 BRIDGE = "shoebridge"
@@ -42,7 +47,8 @@ CUT_SECONDS = 30.0
 # A host that is silent for a minute is not given up: longer than the cut.
 PATIENT = {"RAY_health_check_period_ms": "5000", "RAY_health_check_failure_threshold": "12"}
 CLOSED = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
-TRIALS = 6
+TRIALS, SEARCH_STEPS = 6, 400
+FIT_STEPS = 6_000
 LIMIT_SECONDS = 900.0
 
 
@@ -118,12 +124,23 @@ class Proxy:
     """Carries connections to the head's port, badly. Runs as a process of the first host."""
 
     seed: int
+    counts: Path  # where it writes what it has done so far
+
+    def __post_init__(self) -> None:
+        self._done = dict.fromkeys(("connections", "stalls", "resets", "bytes"), 0)
+        self._lock = threading.Lock()
+
+    def _count(self, what: str, number: int = 1) -> None:
+        with self._lock:
+            self._done[what] += number
+            self.counts.write_text(json.dumps(self._done), encoding="utf-8")
 
     def serve(self) -> None:
         draws = random.Random(self.seed)
         listener = socket.create_server((address(0), PROXY_PORT))
         while True:
             near, _ = listener.accept()
+            self._count("connections")
             far = socket.create_connection((address(0), PORT))
             seed = draws.random()
             threading.Thread(target=self._carry, args=(near, far, seed), daemon=True).start()
@@ -138,11 +155,13 @@ class Proxy:
                 ready, _, _ = select.select([near, far], [], [], 1.0)
                 now = time.monotonic()
                 if now > resets:
+                    self._count("resets")
                     for end in other:  # a reset, not an orderly end
                         linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     return
                 if now > stalls:
+                    self._count("stalls")
                     time.sleep(draws.uniform(2, 6))
                     stalls = time.monotonic() + draws.uniform(10, 40)
                 for end in ready:
@@ -151,6 +170,7 @@ class Proxy:
                         return
                     time.sleep(draws.uniform(0.01, 0.1))
                     other[end].sendall(data)
+                    self._count("bytes", len(data))
         except OSError:
             return
         finally:
@@ -172,32 +192,55 @@ def started(there: Sequence[Host], home: Path) -> None:
 
 
 def searched(there: Sequence[Host], home: Path) -> dict[str, Any]:
-    source, out = tiny.write_npz(home / "bars.npz"), home / "run"
+    """A search, the third host being cut off in its first trials."""
+    out, words = home / "run", f"tune:trials={TRIALS},stop=none,share=0.8"
+    begun = out / store.TRIALS_FOLDER / "search.json"
+    found = _trained(there, home, out, words, SEARCH_STEPS, begun)
+    trials = store.read_trials(out) if found["ended"] else None
+    failed = sum(line.ending == "failed" for line in trials.lines) if trials else 0
+    found |= {"trials": len(trials.lines) if trials else 0, "failed": failed}
+    return found | {"good": found["trials"] == TRIALS and not failed}
+
+
+def divided(there: Sequence[Host], home: Path) -> dict[str, Any]:
+    """One fit by a worker on each host, the third being cut off once there is a checkpoint."""
+    out = home / "fit"
+    words = f"distribute:workers={len(there)}"
+    found = _trained(there, home, out, words, FIT_STEPS, out / store.CHECKPOINT)
+    steps = store.read(out).recipe.total_steps if found["ended"] else 0
+    return found | {"steps": steps, "good": steps == FIT_STEPS}
+
+
+def _trained(
+    there: Sequence[Host], home: Path, out: Path, technique: str, steps: int, begun: Path
+) -> dict[str, Any]:
+    source = home / "bars.npz"
+    if not source.exists():
+        tiny.write_npz(source)
     words = [sys.executable, "-m", "shoestring", "train", str(source), "--out", str(out)]
-    words += ["--steps", "400", "--network", "compact:width=4", "--threads", "1", "--with"]
-    words += [f"tune:trials={TRIALS},stop=none,share=0.8", "--cluster", f"{address(0)}:{PORT}"]
+    words += ["--steps", str(steps), "--network", "compact:width=4", "--threads", "1", "--with"]
+    words += [technique, "--cluster", f"{address(0)}:{PORT}"]
     command, environment = there[0].words(*words), {**os.environ, **CLOSED}
     began = time.monotonic()
     log = (home / "log.txt").open("wb")
     cut = 0.0
     with subprocess.Popen(command, stdout=log, stderr=log, env=environment) as driver:
         while driver.poll() is None and time.monotonic() - began < LIMIT_SECONDS:
-            if not cut and (out / store.TRIALS_FOLDER / "search.json").exists():
+            if not cut and begun.exists():
                 time.sleep(5)  # into the first trials
                 cut = time.monotonic() - began
                 sh("ip", "link", "set", f"{NAMES[2]}a", "down")
                 time.sleep(CUT_SECONDS)
                 sh("ip", "link", "set", f"{NAMES[2]}a", "up")
+                in_it = driver.poll() is None
             time.sleep(0.2)
         if driver.poll() is None:
             driver.kill()
-    trials = store.read_trials(out) if driver.returncode == 0 else None
     said = (home / "log.txt").read_text(encoding="utf-8")
     return {
         "ended": driver.returncode == 0,
-        "trials": len(trials.lines) if trials else 0,
-        "failed": sum(line.ending == "failed" for line in trials.lines) if trials else 0,
         "cut after seconds": round(cut, 1),
+        "ended after the cut": bool(cut) and in_it,
         "seconds": round(time.monotonic() - began, 1),
         "last words": "" if driver.returncode == 0 else said[-600:],
     }
@@ -238,6 +281,7 @@ def main() -> None:
     parser = arguments(str(__doc__), 1, "seeds of the proxy")
     parser.add_argument("--page", type=Path, help="type what this page tells to")
     given = parser.parse_args()
+    good: list[bool] = []
     figures, rows = Figures("cluster_page" if given.page else "cluster_hosts", given), []
     if given.page:
         with tempfile.TemporaryDirectory(prefix="shoe-") as name, hosts() as there:
@@ -250,20 +294,28 @@ def main() -> None:
         return
     for seed in range(given.seeds):
         with tempfile.TemporaryDirectory(prefix="shoe-") as name, hosts() as there:
-            words = there[0].words(sys.executable, __file__, f"proxy-{seed}")
+            counts = Path(name) / "proxy.json"
+            words = there[0].words(sys.executable, __file__, PROXY, str(seed), str(counts))
             with subprocess.Popen(words) as proxy:
                 started(there, Path(name))
-                result = searched(there, Path(name))
+                for job in (searched, divided):
+                    result = {"job": job.__name__, **job(there, Path(name))}
+                    result["proxy so far"] = json.loads(counts.read_text(encoding="utf-8"))
+                    figures.line("job", result)
+                    print(result, flush=True)
+                    good.append(result["good"])
+                    row = [str(seed), result["job"], str(result.get("trials", "-"))]
+                    row += [str(result.get("steps", "-")), str(result["seconds"])]
+                    did = result["proxy so far"]
+                    rows.append([*row, " / ".join(str(did[k]) for k in ("stalls", "resets"))])
                 proxy.kill()
-        figures.line("search", result)
-        rows.append([str(seed), *(str(result[k]) for k in ("trials", "failed", "seconds"))])
-        good = result["ended"] and result["trials"] == TRIALS and not result["failed"]
-        print(verdict(good, "every trial ended, and none failed"))
-    figures.finish(["seed", "trials", "failed", "seconds"], rows, {"cut_seconds": CUT_SECONDS})
+    print(verdict(all(good), "every job ends with all of its trials or steps"))
+    head = ["seed", "job", "trials", "steps", "seconds", "stalls / resets of the link"]
+    figures.finish(head, rows, {"jobs": len(good), "good": sum(good)})
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].startswith("proxy-"):
-        Proxy(int(sys.argv[1].removeprefix("proxy-"))).serve()
+    if sys.argv[1:2] == [PROXY]:
+        Proxy(int(sys.argv[2]), Path(sys.argv[3])).serve()
     else:
         main()

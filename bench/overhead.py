@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -165,7 +165,8 @@ def bare_rate(setting: Setting) -> float:
     torch.manual_seed(recipe.seed)
     network = plugins.task(recipe.task).network(recipe.network["kind"])
     model = network.build(network.architecture(recipe.network, facts))
-    optimizers = _optimizers(model, recipe)
+    hidden = [w for w in network.orthogonal(model) if w.ndim > 2]
+    optimizers = _optimizers(model, recipe, hidden if recipe.optimizer == "muon" else [])
     pixels = torch.from_numpy(np.array(setting.dataset.train.pixels()))
     labels = torch.from_numpy(np.array(setting.dataset.train.labels))
     mean, scale = facts["mean"][0], 1 / facts["std"][0]
@@ -204,22 +205,22 @@ def bare_rate(setting: Setting) -> float:
 
 
 def _optimizers(
-    model: torch.nn.Module, recipe: Recipe
+    model: torch.nn.Module, recipe: Recipe, hidden: Sequence[torch.nn.Parameter]
 ) -> list[tuple[torch.optim.Optimizer, float]]:
     """torch's own fused AdamW, and beside it a Muon as one writes it down from its source (Jordan
     et al. 2024): each with its factor on the rate. The numbers are shoestring's."""
     import torch
 
     from shoestring.engine import optimizer as ours
+    from shoestring.engine.orthogonal import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS
 
-    hidden = ours.hidden_convolutions(model) if recipe.optimizer == "muon" else []
     taken = {id(weight) for weight in hidden}
     rest = [p for p in model.parameters() if id(p) not in taken]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": recipe.weight_decay or 0.0},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    a, b, c = ours.NEWTON_SCHULZ
+    a, b, c = NEWTON_SCHULZ
 
     class Muon(torch.optim.Optimizer):
         @torch.no_grad()
@@ -235,7 +236,7 @@ def _optimizers(
                     x = x / (x.norm() + 1e-7)
                     tall = x.shape[0] > x.shape[1]
                     x = x.T if tall else x
-                    for _ in range(ours.NEWTON_SCHULZ_STEPS):
+                    for _ in range(NEWTON_SCHULZ_STEPS):
                         square = x @ x.T
                         x = a * x + (b * square + c * square @ square) @ x
                     x = x.T if tall else x

@@ -8,9 +8,12 @@ import sys
 import click
 
 import shoestring
+from shoestring import plugins
 from shoestring.cli_options import TaskCommand, as_json, given, print_json
+from shoestring.cluster.devices import PRECISIONS
 from shoestring.cluster.efficiency import FUSIONS
-from shoestring.cluster.mesh import CHECKPOINTINGS, OPTIMIZERS, PRECISIONS, SHARDINGS
+from shoestring.cluster.mesh import CHECKPOINTINGS, OPTIMIZERS, SHARDINGS
+from shoestring.core.budget import parse_seconds
 from shoestring.core.errors import UserError
 
 
@@ -187,5 +190,9 @@ def _verb(context: click.Context, words: tuple[str, ...]) -> click.Command:
     if verb is None:
         raise UserError(f"there is no verb {words[0]!r}; there are: {', '.join(group.commands)}")
     # Under the root, as when it is called: a context of its own would forget what `-h` is.
-    verb.make_context(words[0], list(words[1:]), parent=context.find_root())
+    told = verb.make_context(words[0], list(words[1:]), parent=context.find_root()).params
+    for technique in told.get("techniques") or ():
+        plugins.technique(technique)
+    if told.get("budget") is not None:
+        parse_seconds(told["budget"])
     return verb

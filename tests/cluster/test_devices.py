@@ -88,6 +88,7 @@ def test_a_file_changes_a_device_of_the_table(tmp_path: Path) -> None:
         (("link_gb_s = 100", "link_gb_s = 100\nlinks = 3"), "no field 'links'"),
         (("{ bfloat16 = 200.0 }", "3"), "rates is a table"),
         (("200.0", '"fast"'), "rates.bfloat16 is a positive number"),
+        (("bfloat16 =", "bfloat61 ="), "device: rates has 'bfloat61', which is none of bfloat16"),
         (("nodes = 2", "nodes ="), "is no TOML"),
         (("nodes = 2", "nodes = 2\nowner = 1"), "no field 'owner'"),
     ],

@@ -174,6 +174,7 @@ def test_no_word_gets_out_of_its_quotes(word: str) -> None:
         ("train photos --with transfer:start=runs/a", {}, "no file or folder 'runs/a'"),
         ("launch train photos", {}, "launch is done here"),
         ("plan photos", {}, "plan is done here"),
+        ("data list", {}, "data is done here"),
         ("", {}, "say what is launched"),
         ("--budget 10m", {}, "say what is launched"),
         ("train photos", {"accelerators": "8 GPUs"}, "--accelerators is NAME:COUNT"),
@@ -325,3 +326,19 @@ def test_a_wrong_verb_or_option_ends_here(capsys: pytest.CaptureFixture[str]) ->
 def test_the_exit_code_is_skypilot_s(place: Path) -> None:
     fake_sky(place)
     assert main("launch train photos".split()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--with nosuch", "there is no technique 'nosuch'"),
+        ("--with distribute:workers=-2", "workers is written like 2"),
+        ("--budget -5m", "budget '-5m' is not a duration"),
+    ],
+)
+def test_what_the_verb_would_refuse_is_said_before_a_machine_is_rented(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["launch", "train", "photos", *words.split(), "--dry-run"]) == 2
+    assert said in capsys.readouterr().err.replace("\n", " ")
+    assert not list(Path.cwd().glob("*.yaml"))

@@ -120,5 +120,13 @@ def test_keeping_less_never_takes_more(mesh: Mesh, method: Method) -> None:
 
 @given(MESHES)
 def test_stages_share_the_parameters(mesh: Mesh) -> None:
-    whole = own_parameters(GPT3, mesh) * mesh.tensor * mesh.pipeline
+    apart = replace(GPT3, tied=False)
+    whole = own_parameters(apart, mesh) * mesh.tensor * mesh.pipeline
     assert GPT3.parameters * 0.99 <= whole <= GPT3.parameters * 1.05
+
+
+def test_both_ends_of_a_pipeline_have_a_matrix_that_is_tied() -> None:
+    mesh = Mesh(pipeline=4)
+    more = own_parameters(SMALL, mesh) - own_parameters(replace(SMALL, tied=False), mesh)
+    assert SMALL.tied
+    assert more == SMALL.outside / 2

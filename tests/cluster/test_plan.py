@@ -104,6 +104,7 @@ LSTM = {
     "encoder_layers": 2,
     "decoder_units": 256,
     "decoder_layers": 2,
+    "tied": True,
     "pieces": 4000,
 }
 ROWS = {
@@ -181,11 +182,15 @@ def test_runs_that_say_nothing_are_refused(tmp_path: Path) -> None:
     [
         ({"parameters": "7X"}, "--parameters is a positive number.*not '7X'"),
         ({"tokens": "0"}, "--tokens is a positive number.*not '0'"),
-        ({"task": None}, r"say what is planned: a run's folder, or --task \(images, translation\)"),
+        (
+            {"task": None, "parameters": None},
+            r"say what is planned: a run's folder, or --task \(images, translation\)",
+        ),
         ({"task": "music"}, "no task 'music'"),
         ({"parameters": None}, "say how large the model is"),
         ({"examples": "1M"}, "the same thing twice"),
-        ({"batch": 0}, "--batch is a whole number from 1"),
+        ({"batch": 0}, "--batch is a whole number from 1, not 0"),
+        ({"micro_batch": -3}, "--micro-batch is a whole number from 1, not -3"),
         ({"precision": "float64"}, "no matrix rate for float64"),
         ({"mesh": "pipeline16", "parameters": "20M"}, "16 stages, more than the .* layers"),
         ({"mesh": "data2"}, "--mesh data2 is for 2 devices, and .* are 16"),
@@ -231,6 +236,51 @@ def test_a_table_of_nothing_says_what_would_help() -> None:
     assert "no published training calibrates NVIDIA T4 16 GB" in page
     odd = shown(translator("3xA100", batch=2))
     assert "another batch or number of devices" in odd
+
+
+def test_parameters_alone_are_a_transformer_s() -> None:
+    assert shoestring.plan(parameters="7B", cluster="8xH200").task == "translation"
+
+
+HANDBOOK = Path(__file__).parents[2] / "docs/handbook/cluster-plan.md"
+
+
+def test_the_handbook_s_table_is_what_the_plan_says() -> None:
+    page = [" ".join(line.split()) for line in shown(translator()).splitlines()]
+    told = HANDBOOK.read_text(encoding="utf-8").partition("## Reading the table")[2]
+    rows = told.split("```")[1].strip().splitlines()
+    assert len(rows) == 5
+    for row in rows:
+        assert " ".join(row.split()) in page
+
+
+@pytest.mark.parametrize(
+    ("mesh", "sharding", "words"),
+    [
+        ("data8", "none", "distribute:workers=8"),
+        ("data8", "fsdp", "distribute:workers=8,strategy=fsdp"),
+        ("tensor8", "none", "distribute:workers=8,strategy=tensor"),
+        ("pipeline8", "none", "distribute:workers=8,strategy=pipeline"),
+        ("data4xtensor2", "none", "distribute:mesh=data4xtensor2"),
+        ("data8", "zero1", ""),
+        ("data4xtensor2", "fsdp", ""),
+        ("data4xpipeline2", "none", ""),
+        ("tensor2xpipeline4", "none", ""),
+    ],
+)
+def test_a_strategy_says_by_which_technique_train_shares_so(
+    mesh: str, sharding: str, words: str
+) -> None:
+    found = translator("8xH100", mesh=mesh, sharding=sharding, checkpointing="none")
+    (strategy,) = (*found.feasible, *found.infeasible)
+    assert strategy.distribute == words
+    if words:
+        plugins.technique(words)
+
+
+def test_what_is_computed_again_is_not_for_train() -> None:
+    found = translator("8xH100", mesh="data8", sharding="none", checkpointing="full")
+    assert not found.feasible[0].distribute
 
 
 def test_a_price_that_is_not_known_is_said() -> None:

@@ -3,6 +3,9 @@ come and go."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 import shoestring
 from shoestring.cluster.session import Session
-from shoestring.cluster.shelf import Shelf, ShelfTeller
+from shoestring.cluster.shelf import Shelf, ShelfTeller, packed
 from shoestring.cluster.train import Workers
 from shoestring.core.errors import UserError
 from shoestring.engine import store
@@ -75,6 +78,28 @@ def test_the_shelf_keeps_files_and_words(tmp_path: Path) -> None:
     assert not shelf.said()
 
 
+def test_the_shelf_holds_parts_until_others_count(tmp_path: Path) -> None:
+    """Each worker brings its own; the lead's word of the folder makes them count."""
+    shelf, pointer = Shelf(str(tmp_path)), store.pointer(Path(store.CHECKPOINT)).name
+    stem = Path(store.CHECKPOINT).stem
+
+    def brought(token: str) -> None:
+        for part in ("1", "2"):
+            own = tmp_path / "host" / part / f"{stem}-{token}"
+            own.mkdir(parents=True)
+            (own / f"{part}.safetensors").write_bytes(token.encode())
+            shelf.keep(packed(own))
+            shutil.rmtree(tmp_path / "host")
+        shelf.keep({pointer: json.dumps({"folder": f"{stem}-{token}"}).encode()})
+
+    brought("7")
+    assert {f"{stem}-7/1.safetensors", f"{stem}-7/2.safetensors", pointer} == set(shelf.files())
+    brought("8")
+    assert {f"{stem}-8/1.safetensors", f"{stem}-8/2.safetensors", pointer} == set(shelf.files())
+    shelf.keep({store.CHECKPOINT: b"whole"})
+    assert shelf.files() == {store.CHECKPOINT: b"whole"}
+
+
 def test_more_workers_than_there_are_is_said_before_anything_is_trained(
     here: Session, source: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +119,48 @@ def test_a_fit_on_the_cluster_is_the_fit_of_this_process(
     )
     losses = [[look["validation_loss"] for look in run.curve] for run in (alone, there)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+CUT = {**SHORT, "network": "classic:dropout=0.0"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["fsdp", "tensor", "pipeline"])
+def test_weights_that_are_cut_are_fitted_on_the_cluster(
+    ring: Ring, here: Session, source: Path, tmp_path: Path, strategy: str
+) -> None:
+    node = ring.add()
+    words = f"distribute:workers=2,strategy={strategy}"
+    there = shoestring.train(source, out=tmp_path / "there", steps=24, techniques=[words], **CUT)
+    ring.kill(node)
+    alone = shoestring.train(
+        source, out=tmp_path / "alone", steps=24, techniques=["distribute:workers=1"], **CUT
+    )
+    losses = [[look["validation_loss"] for look in run.curve] for run in (alone, there)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_fit_of_cut_weights_that_was_stopped_goes_on_by_one_process_of_this_machine(
+    ring: Ring, source: Path, tmp_path: Path
+) -> None:
+    node, out = ring.add(), tmp_path / "a"
+    words = [sys.executable, "-m", "shoestring", "train", str(source), "--out", str(out)]
+    words += ["--steps", "3000", "--network", "classic", "--batch-size", "16"]
+    words += ["--precision", "float32", "--threads", "1"]
+    words += ["--with", "distribute:workers=2,strategy=fsdp"]
+    words += ["--cluster", ring.address, "--cluster-wait", "60s", "--quiet"]
+    checkpoint = out / store.CHECKPOINT
+    with subprocess.Popen(words) as driver:
+        eventually(lambda: store.stands(checkpoint) or driver.poll() is not None, 300)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(300) == 130
+    ring.kill(node)
+    parts = store.parts(checkpoint)
+    assert parts is not None
+    assert len(list(parts.glob("*.safetensors"))) == 2
+    run = shoestring.train(out=out, resume=True, techniques=["distribute:workers=1"])
+    assert run.recipe.total_steps == 3000
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from shoestring.core.protocols import Network
 from shoestring.core.run import Recipe
 from shoestring.core.techniques import Hook
 from shoestring.engine import optimizer, placement
+from shoestring.engine.orthogonal import each_orthogonal, orthogonal
 
 
 class OneHidden:
@@ -66,11 +67,22 @@ def test_an_unknown_optimizer_is_named_with_those_there_are() -> None:
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (4, 8, 3, 3), (16, 16, 1, 1)])
 def test_muons_update_is_nearly_orthogonal(shape: tuple[int, ...]) -> None:
     torch.manual_seed(1)
-    update = optimizer.orthogonal(torch.randn(shape)).reshape(shape[0], -1)
+    update = orthogonal(torch.randn(shape)).reshape(shape[0], -1)
     singular = torch.linalg.svdvals(update)
     # Three steps of the quintic bring every singular value that is not tiny near one.
     assert float(singular.max()) < 1.3
     assert float(singular.median()) > 0.5
+
+
+def test_matrices_of_one_shape_are_made_orthogonal_together_as_each_by_itself() -> None:
+    torch.manual_seed(2)
+    updates = [torch.randn(shape) for shape in ((6, 8), (6, 8), (8, 6), (6, 8))]
+    found = each_orthogonal(updates, 2)
+    for update, part in zip(updates, found, strict=True):
+        (alone,) = each_orthogonal([update], 2)
+        assert torch.equal(part, alone)
+        halves = [each_orthogonal([half], 1)[0] for half in update.chunk(2)]
+        torch.testing.assert_close(part, torch.cat(halves))
 
 
 def test_matrices_that_lie_stacked_are_made_orthogonal_one_by_one() -> None:

@@ -12,6 +12,7 @@ from shoestring.core.errors import UserError
 
 GIGA, TERA = 1e9, 1e12
 USUAL = ("bfloat16", "float16", "float32")  # that models are trained in, the first that there is
+PRECISIONS = (*USUAL, "float8")
 NEEDED = ("memory_gb", "rates", "memory_gb_s", "link_gb_s", "network_gb_s")
 _NUMBERS = ("memory_gb", "memory_gb_s", "link_gb_s", "network_gb_s", "price_an_hour")
 _WORDS = ("title", "family", "price_as_of", "price_source", "source")
@@ -92,6 +93,10 @@ def from_table(name: str, row: Mapping[str, Any], where: str) -> Device:
             f"{where}: rates is a table of 10^12 operations a second by precision, such as "
             f"{{ bfloat16 = 312.0 }}, not {rates!r}"
         )
+    for precision in rates:
+        if precision not in PRECISIONS:
+            allowed = ", ".join(PRECISIONS)
+            raise UserError(f"{where}: rates has {precision!r}, which is none of {allowed}")
     words = {f: str(row.get(f, "")) for f in _WORDS}
     return Device(
         name=name,

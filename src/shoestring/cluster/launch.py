@@ -21,7 +21,7 @@ HOME = "$HOME/shoestring"
 ENVIRONMENT = "$HOME/shoestring-environment"
 INPUTS, OUTPUTS = "inputs", "runs"
 OUTPUT_OPTIONS = ("--out", "--html")
-STAYS = ("launch", "plan")  # verbs that are done here
+STAYS = ("launch", "plan", "data")  # verbs that are done here
 WITHOUT_SOURCE = ("data", "techniques")
 # Forms of well-known keys, and words that are followed by one: they would lie in a file, and in the
 # logs of a cloud.

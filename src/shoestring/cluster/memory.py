@@ -42,18 +42,20 @@ def width_of(precision: str) -> float:
 
 def own_parameters(workload: Workload, mesh: Mesh) -> float:
     """Parameters of the fullest stage, split over `tensor`. The first stage has the embedding, the
-    last the output: with more than one stage none has both."""
+    last the output: with more than one stage none has both, unless they are one matrix, of which
+    both have a copy (Shoeybi et al. 2019, section 3)."""
     blocks = ceil(workload.blocks / mesh.pipeline) * workload.block_parameters
-    ends = 1 if mesh.pipeline == 1 else 2
+    ends = 1 if mesh.pipeline == 1 or workload.tied else 2
     return (blocks + workload.outside / ends) / mesh.tensor
 
 
 def needed(
     workload: Workload, mesh: Mesh, method: Method, constants: Constants = CONSTANTS
 ) -> Memory:
-    """Weights, gradients and optimizer as Rajbhandari et al. 2020, section 3 and 5, have them:
-    2 + 4 + 12 bytes a parameter for AdamW in 16 bits (gradients are added up in 32, as Megatron-LM
-    and FSDP2 do), of which zero1 shares the 12, zero2 the 4 as well, and fsdp everything.
+    """Weights, gradients and optimizer as Rajbhandari et al. 2020, section 3 and 5, have them, but
+    for gradients, which are added up in 32 bits, as Megatron-LM and FSDP2 do: 2 + 4 + 12 bytes a
+    parameter for AdamW in 16 bits (theirs are 2 + 2 + 12), of which zero1 shares the 12, zero2 the
+    gradients as well, and fsdp everything.
 
     Activations as Korthikanti et al. 2022, equations 2 to 4, have them: kept elements of each block
     over tensor (with sequence parallelism) and context; in a pipeline the first of p stages holds

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shoestring.cluster.description import Cluster
+from shoestring.cluster.devices import PRECISIONS
 from shoestring.cluster.efficiency import FUSIONS
 from shoestring.core.errors import UserError
 from shoestring.core.workload import Workload
 
 SHARDINGS = ("none", "zero1", "zero2", "fsdp")
 CHECKPOINTINGS = ("none", "selective", "full")
-PRECISIONS = ("bfloat16", "float16", "float32", "float8")
 # Bytes that an optimizer keeps for each parameter, in 32 bits each.
 OPTIMIZERS = {"adamw": 8.0, "adam": 8.0, "muon": 4.0, "sgd": 4.0}
 MOST_MICRO = 1024
@@ -70,8 +70,9 @@ def checked(method: Method) -> Method:
     ):
         if value not in allowed:
             raise UserError(f"{what} is one of {', '.join(allowed)}, not {value!r}")
-    if method.batch < 1 or method.micro_batch < 1:
-        raise UserError(f"--batch is a whole number from 1, not {method.batch}")
+    for size, option in ((method.batch, "--batch"), (method.micro_batch, "--micro-batch")):
+        if size < 1:
+            raise UserError(f"{option} is a whole number from 1, not {size}")
     return method
 
 
@@ -85,7 +86,7 @@ def impossible(workload: Workload, cluster: Cluster, mesh: Mesh, method: Method)
         parts = f"{method.interleave} parts in each of {mesh.pipeline} stages"
         return f"{parts} of {workload.blocks} blocks"
     if mesh.tensor > 1 and not workload.heads:
-        return "its products are not split over devices: they have no heads"
+        return "how its products would be split is not reckoned here: they have no heads"
     if mesh.tensor > 1 and workload.heads % mesh.tensor:
         return f"{workload.heads} heads do not divide by {mesh.tensor}"
     if mesh.context > 1 and not workload.keys:

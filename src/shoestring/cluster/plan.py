@@ -61,7 +61,7 @@ def plan(
     """Predicts memory, time, utilisation and cost of training on a cluster, for every strategy.
 
     The model is a run's (`source`), or one of a `task` with so many `parameters` ("1.3B") and the
-    task's own `options` (sequence, image_size). `cluster` is "2x8xH100" or a file of TOML. Hours
+    task's own `options` (sequence, image_size); with parameters alone, a transformer. `cluster` is "2x8xH100" or a file of TOML. Hours
     and dollars are for `tokens` or `examples`; dollars need a price. `precision` is that of
     products; None: bfloat16, or what the device has in its place. Nothing is run, and neither torch
     nor a cluster is needed. Raises UserError for what makes no sense."""
@@ -114,6 +114,7 @@ def _size(
     many = None if parameters is None else parse_count(parameters, "--parameters")
     products = None if macs is None else parse_count(macs, "--macs")
     if source is None:
+        task = task or _usual_task(Size(many, products))
         if task is None:
             names = ", ".join(plugins.task_names())
             raise UserError(
@@ -129,6 +130,19 @@ def _size(
         raise UserError(f"{source} has no counted network: train it to its end first")
     scores = run.scores
     return run.task, Size(scores.parameters, scores.macs, run.architecture)
+
+
+def _usual_task(size: Size) -> str | None:
+    """Where nobody says: the first whose models of that size are as those that published trainings
+    calibrate."""
+    for name in plugins.task_names():
+        taken = plugins.task(name)
+        try:
+            if taken.planned(size, taken.plan_options()).usual:
+                return name
+        except UserError:
+            continue
+    return None
 
 
 def _amount(

@@ -119,7 +119,8 @@ class RayPool:
             return
         while self._aside:
             job = self._aside[0]
-            if self._going and self._free("cpus") < job.cpus:
+            short = self._free("cpus") < job.cpus or self._free("gpus") < job.gpus
+            if self._going and short:
                 return
             self._aside.popleft()
             self._send(job)

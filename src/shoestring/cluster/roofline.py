@@ -80,7 +80,8 @@ def step(
         traffic=count * micro.traffic,
         tensor=count * tensor,
         context=count * context,
-        data=_data(workload, cluster, mesh, method, constants, micro.seconds),
+        data=_data(workload, cluster, mesh, method, constants, micro.seconds)
+        + _tied(workload, cluster, mesh, constants),
         pipeline=waiting if mesh.pipeline > 1 else 0.0,
         optimizer=_optimizer(workload, cluster, mesh, method, constants),
     )
@@ -197,6 +198,16 @@ def _data(
     if method.sharding == "none":
         return max(0.0, 2 * scatter - hidden * 2 / 3)  # behind the last backward pass
     return max(0.0, scatter + gather - hidden)
+
+
+def _tied(workload: Workload, cluster: Cluster, mesh: Mesh, constants: Constants) -> float:
+    """The first and the last stage add up the gradients of the matrix that both have, once a
+    step (Shoeybi et al. 2019, section 3)."""
+    if not workload.tied or mesh.pipeline == 1:
+        return 0.0
+    stride = mesh.tensor * mesh.context * mesh.data * (mesh.pipeline - 1)
+    shared = workload.outside / mesh.tensor * GRADIENT
+    return 2 * _ring(shared, 2, stride, cluster, constants)
 
 
 def _handed(

@@ -25,13 +25,28 @@ class Shelf:
         self._ended = ""  # why nobody is to begin any more
 
     def files(self) -> dict[str, bytes]:
-        """The files of the run's folder, from which a fit goes on."""
+        """The files of the run's folder, from which a fit goes on, and the parts of its
+        checkpoint, where several workers wrote it."""
         own = [path for path in sorted(self._folder.iterdir()) if not path.name.startswith(".")]
-        return {path.name: path.read_bytes() for path in own if path.is_file()}
+        return {path.name: path.read_bytes() for path in own if path.is_file()} | self._parts()
+
+    def _parts(self) -> dict[str, bytes]:
+        where = store.parts(self._folder / store.CHECKPOINT)
+        return {} if where is None else packed(where)
 
     def keep(self, files: Mapping[str, bytes]) -> None:
-        for name in sorted(files, key=lambda name: name == store.CHECKPOINT):  # it comes last
-            store.write_atomically(self._folder / name, files[name])
+        checkpoint = self._folder / store.CHECKPOINT
+        last = (store.CHECKPOINT, store.pointer(checkpoint).name)
+        for name in sorted(files, key=last.__contains__):  # what makes the others count
+            path = self._folder / name
+            path.parent.mkdir(exist_ok=True)
+            store.write_atomically(path, files[name])
+        if last[0] in files:
+            store.drop_parts(checkpoint)
+        elif last[1] in files:
+            where = store.parts(checkpoint)
+            store.drop_parts(checkpoint, but=where.name if where else "")
+            checkpoint.unlink(missing_ok=True)
 
     def tell(self, line: bytes) -> None:
         self._said.append(line)
@@ -51,6 +66,11 @@ class Shelf:
 
     def ended(self) -> str:
         return self._ended
+
+
+def packed(folder: Path) -> dict[str, bytes]:
+    """The files of a folder of parts, by the names that they have on the shelf."""
+    return {f"{folder.name}/{p.name}": p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
 
 def tell(shelf: ActorHandle[Shelf], what: str, value: Any) -> None:

@@ -31,6 +31,30 @@ class Strategy:
     reason: str = ""
 
     @property
+    def distribute(self) -> str:
+        """The technique that has `train` share a fit so; "" where it cannot. It computes nothing
+        again, and shares a batch, the weights (FSDP), matrices, or stages alone or batches with one
+        of the first two."""
+        mesh, method = self.mesh, self.method
+        cut = [axis for axis in (mesh.tensor, mesh.pipeline, mesh.context) if axis > 1]
+        fsdp = method.sharding == "fsdp"
+        if (
+            method.sharding in ("zero1", "zero2")
+            or mesh.context > 1
+            or method.checkpointing != "none"
+            or method.interleave > 1
+            or method.precision not in ("bfloat16", "float32")
+            or len(cut) + (mesh.data > 1) > (2 if mesh.tensor > 1 and not fsdp else 1)
+            or mesh.pipeline * mesh.tensor > max(mesh.pipeline, mesh.tensor)
+        ):
+            return ""
+        if mesh.data > 1 and mesh.tensor > 1:
+            return f"distribute:mesh=data{mesh.data}xtensor{mesh.tensor}"
+        name = "fsdp" if fsdp else next((n for n, s in vars(mesh).items() if s > 1), "data")
+        strategy = "" if name == "data" else f",strategy={name}"
+        return f"distribute:workers={mesh.devices}{strategy}"
+
+    @property
     def feasible(self) -> bool:
         return not self.reason
 

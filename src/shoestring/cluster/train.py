@@ -118,7 +118,7 @@ def fitted(
     store.remove(folder / STORAGE)
     meter.cost += replace(found.cost, wall_seconds=0.0, cpu_seconds=0.0)
     run = replace(found.run, path=job.run.path)
-    layout = replace(job.layout, data=workers.most)
+    layout = replace(job.layout, data=workers.most) if job.layout.uncut else job.layout
     return parallel_fit.remarked(run, layout, found, max(0.0, found.began - began)), weights
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 
 from shoestring.cluster.nodes import interface_of
-from shoestring.cluster.shelf import Shelf, ShelfTeller, tell
+from shoestring.cluster.shelf import Shelf, ShelfTeller, packed, tell
 from shoestring.core.budget import Meter
 from shoestring.core.errors import UserError
 from shoestring.core.layout import Layout
@@ -62,13 +63,15 @@ def worked(given: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="shoestring-") as name:
         folder = Path(name)
         for file, data in ray.get(shelf.files.remote()).items():
+            (folder / file).parent.mkdir(exist_ok=True)
             store.write_atomically(folder / file, data)
         run = replace(job.run, path=folder)
         if (folder / store.STARTED).exists():
             started = store.read_started(folder)
             run = started if started.recipe.plan else run
-        # Every one of them has the whole model, so that their number may be any.
-        job = replace(job, run=run, layout=Layout(data=context.get_world_size()))
+        job = replace(job, run=run)
+        if job.layout.uncut:  # each has the whole model, so that their number may be any
+            job = replace(job, layout=Layout(data=context.get_world_size()))
         try:
             found, weights = _fit(job, shelf, interrupt, ShelfTeller(shelf) if lead else Quiet())
         except UserError as error:
@@ -93,13 +96,13 @@ def _fit(
     if name.startswith("cuda"):
         name = str(ray.train.torch.get_device())
     store.keep(job.run.path, dataset.files)
-    place, began, meter = OnRay(job.layout, name, shelf), time.time(), Meter()
+    place, began, meter = OnRay(job, name, shelf), time.time(), Meter()
     with device.settled(recipe.threads or 1, recipe.device):
         run, weights = fit.fit(
             job.run, dataset, job.budget(), place, meter, listener, interrupt, job.log_every
         )
     cost = replace(meter.cost, wall_seconds=0.0, cpu_seconds=0.0)
-    ideal = 2 * (job.layout.parts - 1) * place.reduced_bytes
+    ideal = 2 * (job.layout.data - 1) * place.reduced_bytes if job.layout.uncut else 0.0
     return Fitted(run, cost, began, None, float(ideal)), weights
 
 
@@ -118,8 +121,8 @@ def _listens(shelf: ActorHandle[Shelf], interrupt: Interrupt) -> None:
 class OnRay(Parallel):
     """One of the workers of a fit on a cluster: what it saves goes to the shelf as well."""
 
-    def __init__(self, layout: Layout, device_name: str, shelf: ActorHandle[Shelf]) -> None:
-        super().__init__(layout, device_name)
+    def __init__(self, job: Job, device_name: str, shelf: ActorHandle[Shelf]) -> None:
+        super().__init__(job.layout, device_name, job.microbatches)
         self._shelf = shelf
         self._ledger = Ledger.of(self)
 
@@ -130,10 +133,16 @@ class OnRay(Parallel):
         return own
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
-        super().save(tensors, values, path)
-        if self.lead:
-            import ray
+        import ray
 
+        super().save(tensors, values, path)
+        if not self.layout.uncut:  # each has its parts on its own host
+            (own,) = path.parent.glob(f"{path.stem}-*")
+            ray.get(self._shelf.keep.remote(packed(own)))
+            if not self.lead:
+                store.remove(own)
+            dist.barrier(self.groups.everyone)  # the lead's word makes them count
+        if self.lead:
             files = {p.name: p.read_bytes() for p in path.parent.iterdir() if p.is_file()}
             ray.get(self._shelf.keep.remote(files))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
 
 if TYPE_CHECKING:
     import torch
+
+Tensors: TypeAlias = "list[torch.Tensor]"
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,8 @@ class Placement(Protocol):
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         """This process's part of a tensor that is cut, in the same memory."""
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        """`way` of a whole matrix, cut again as it was."""
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        """`way` of whole matrices, cut again as they were."""
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
         """Writes a checkpoint, whole or not at all; every process calls it."""

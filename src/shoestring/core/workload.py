@@ -41,6 +41,7 @@ class Workload:
     heads: int = 0  # what splitting a block's weights has to divide; 0: they are not split
     scores: float = 0.0  # elements of a block's attention matrices, where they are written out
     keys: float = 0.0  # elements of a block's keys and values; 0: no cutting along the sequence
+    tied: bool = False  # what stands before the blocks and behind them are the same parameters
     usual: bool = False  # whether published trainings of such models calibrate the constants
 
     @property
@@ -187,5 +188,6 @@ def transformer(
         heads=shape.key_value_heads,
         scores=shape.heads * length * length,
         keys=2 * keys * length,
+        tied=shape.tied,
         usual=True,
     )

@@ -10,13 +10,11 @@ import torch
 import torch.distributed as dist
 
 from shoestring.core.layout import Layout
-from shoestring.core.placement import Objective, Placement
+from shoestring.core.placement import Objective, Placement, Tensors
 from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
 from shoestring.engine import checkpoint
 from shoestring.engine.placement import differentiate, like
-
-Tensors = list[torch.Tensor]
 
 
 class Cut(ABC):
@@ -61,10 +59,8 @@ class Cut(ABC):
         """This process's part, in the same memory."""
 
     @abstractmethod
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        """`way` of a whole matrix, of which this process may have a part."""
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        """`way` of whole matrices, of which this process may have parts."""
 
     @abstractmethod
     def save(
@@ -110,10 +106,8 @@ class Uncut(Cut):
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return way(update)
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        return way(updates)
 
     def save(
         self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, place: Placement

@@ -13,9 +13,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from shoestring.core.layout import Layout
+from shoestring.core.placement import Tensors
 from shoestring.core.protocols import Network
 from shoestring.core.receipt import Plain
-from shoestring.engine.cut import Tensors
 from shoestring.engine.cut_scattered import Scattered
 
 

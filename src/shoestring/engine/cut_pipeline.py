@@ -24,11 +24,11 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
 from shoestring.core.dividing import Stage
 from shoestring.core.layout import Layout
-from shoestring.core.placement import Objective, Placement
+from shoestring.core.placement import Objective, Placement, Tensors
 from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
 from shoestring.engine import checkpoint, placement
-from shoestring.engine.cut import Cut, Tensors
+from shoestring.engine.cut import Cut
 
 
 class Pipeline(Cut):
@@ -122,10 +122,8 @@ class Pipeline(Cut):
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return way(update)
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        return way(updates)
 
     def save(
         self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, place: Placement

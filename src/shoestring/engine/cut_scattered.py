@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from shoestring.core.placement import Objective, Placement
+from shoestring.core.placement import Objective, Placement, Tensors
 from shoestring.core.protocols import Batch
 from shoestring.core.receipt import Plain
 from shoestring.engine import checkpoint, sharded
-from shoestring.engine.cut import Cut, Tensors, summed
+from shoestring.engine.cut import Cut, summed
 
 
 class Scattered(Cut):
@@ -46,10 +46,9 @@ class Scattered(Cut):
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         return sharded.here(tensor)
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return sharded.like(way(sharded.whole(update)), update)
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        # One by one: no process has all of a big model at once.
+        return [sharded.like(way([sharded.whole(part)])[0], part) for part in updates]
 
     def save(
         self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path, place: Placement

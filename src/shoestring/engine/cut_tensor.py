@@ -26,9 +26,9 @@ from torch.distributed.tensor.placement_types import _StridedShard
 
 from shoestring.core.dividing import Matrix
 from shoestring.core.layout import Layout
+from shoestring.core.placement import Tensors
 from shoestring.core.protocols import Network
 from shoestring.core.receipt import Plain
-from shoestring.engine.cut import Tensors
 from shoestring.engine.cut_scattered import Scattered
 
 

@@ -13,17 +13,15 @@ from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from shoestring.core.errors import RunError, UserError
+from shoestring.core.placement import Tensors
 from shoestring.core.protocols import Network
 from shoestring.core.run import OPTIMIZERS, Recipe
 from shoestring.core.techniques import Hook
-from shoestring.engine.device import has_bfloat16
+from shoestring.engine.orthogonal import each_orthogonal, orthogonal
 
 MUON_RATE = 10.0  # times the learning rate of the rest: 0.1 beside AdamW's 0.01
 MUON_MOMENTUM = 0.6
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic of Jordan et al. 2024
-NEWTON_SCHULZ_STEPS = 3
-MATRIX_MOMENTUM, MATRIX_STEPS = 0.95, 5
-MATRIX_SCALE = 0.2  # root mean square of an update, about that of AdamW's: it takes the same rate
+MATRIX_MOMENTUM = 0.95
 
 Like = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -34,10 +32,8 @@ class Lying(Protocol):
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         """This process's part, in the same memory."""
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        """`way` of the whole matrix, cut again as it was."""
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        """`way` of the whole matrices, cut again as they were."""
 
 
 class Whole:
@@ -46,10 +42,8 @@ class Whole:
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return way(update)
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        return way(updates)
 
 
 class Stepper(ABC):
@@ -171,7 +165,8 @@ class Muon(Stepper):
         for weight in weights:
             gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
             momentum.mul_(MUON_MOMENTUM).add_(gradient)
-            update = self._lying.orthogonal(gradient.add(momentum, alpha=MUON_MOMENTUM), orthogonal)
+            mixed = [gradient.add(momentum, alpha=MUON_MOMENTUM)]
+            (update,) = self._lying.orthogonal(mixed, lambda each: [orthogonal(x) for x in each])
             weight.mul_(len(weight) ** 0.5 / (weight.norm() + 1e-7))
             weight.sub_(update, alpha=rate)
 
@@ -194,21 +189,18 @@ class MatrixMuon(Stepper):
         return {"matrix_momentum": torch.zeros_like(weight)}
 
     def update(self, weights: list[torch.Tensor], rate: float, decay: float) -> None:
+        by_count: dict[int, list[torch.Tensor]] = {}
         for weight in weights:
-            gradient, momentum = _gradient(weight), self.state[weight]["matrix_momentum"]
-            momentum.lerp_(gradient, 1 - MATRIX_MOMENTUM)
-            update = self._lying.orthogonal(
-                gradient.lerp(momentum, MATRIX_MOMENTUM),
-                partial(_each_orthogonal, count=self._stacked[weight]),
-            )
-            weight.mul_(1 - rate * decay).sub_(update, alpha=rate)
-
-
-def _each_orthogonal(update: torch.Tensor, count: int) -> torch.Tensor:
-    assert len(update) % count == 0, "stacked matrices are of one size"
-    parts = update.chunk(count)
-    scale = MATRIX_SCALE * max(parts[0].shape) ** 0.5
-    return torch.cat([orthogonal(part, MATRIX_STEPS) for part in parts]).mul_(scale)
+            by_count.setdefault(self._stacked[weight], []).append(weight)
+        for count, several in by_count.items():
+            mixed = []
+            for weight in several:
+                gradient, momentum = _gradient(weight), self.state[weight]["matrix_momentum"]
+                momentum.lerp_(gradient, 1 - MATRIX_MOMENTUM)
+                mixed.append(gradient.lerp(momentum, MATRIX_MOMENTUM))
+            updates = self._lying.orthogonal(mixed, partial(each_orthogonal, count=count))
+            for weight, update in zip(several, updates, strict=True):
+                weight.mul_(1 - rate * decay).sub_(update, alpha=rate)
 
 
 def steppers(
@@ -279,27 +271,6 @@ def _asked(model: nn.Module, network: Network, hooks: Sequence[Hook]) -> list[di
                 raise UserError("two techniques both set the rates of layers; take one of them")
             found = [dict(group) for group in given]
     return found
-
-
-def orthogonal(gradient: torch.Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> torch.Tensor:
-    """The nearest half-orthogonal matrix to a gradient taken as (units, rest), roughly, by a
-    quintic Newton-Schulz iteration, of floats in bfloat16 where there is one; same shape and
-    type."""
-    a, b, c = NEWTON_SCHULZ
-    quick = gradient.dtype
-    if quick == torch.float32 and has_bfloat16(gradient.device.type):
-        quick = torch.bfloat16
-    x = gradient.reshape(len(gradient), -1).to(quick)
-    x = x / (x.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
-    for _ in range(steps):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    if tall:
-        x = x.T
-    return x.to(gradient.dtype).reshape(gradient.shape)
 
 
 def state_tensors(steppers: Sequence[Stepper]) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 
 from shoestring.core.layout import Layout
-from shoestring.core.placement import Objective, Totals
+from shoestring.core.placement import Objective, Tensors, Totals
 from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
 from shoestring.engine import checkpoint
@@ -168,10 +168,8 @@ class Parallel:
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.cut.here(tensor)
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return self.cut.orthogonal(update, way)
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        return self.cut.orthogonal(updates, way)
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
         self.cut.save(tensors, values, path, self)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from shoestring.core.placement import Objective, Totals
+from shoestring.core.placement import Objective, Tensors, Totals
 from shoestring.core.protocols import Batch, Network
 from shoestring.core.receipt import Plain
 from shoestring.engine import checkpoint
@@ -72,10 +72,8 @@ class Local:
     def here(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor
 
-    def orthogonal(
-        self, update: torch.Tensor, way: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        return way(update)
+    def orthogonal(self, updates: Tensors, way: Callable[[Tensors], Tensors]) -> Tensors:
+        return way(updates)
 
     def save(self, tensors: Mapping[str, torch.Tensor], values: Plain, path: Path) -> None:
         checkpoint.save_whole(path, tensors, values)

@@ -234,6 +234,14 @@ def stands(path: Path) -> bool:
     return path.exists() or pointer(path).exists()
 
 
+def parts(path: Path) -> Path | None:
+    """The folder of a checkpoint's parts; None where it is in one file, or there is none."""
+    try:
+        return path.with_name(json.loads(pointer(path).read_text(encoding="utf-8"))["folder"])
+    except FileNotFoundError:
+        return None
+
+
 def drop(path: Path) -> None:
     """Removes a checkpoint, in one file or in parts."""
     path.unlink(missing_ok=True)

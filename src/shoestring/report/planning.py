@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 SHOWN, SHOWN_NOT = 10, 5  # strategies that can be, and that cannot
 LEGEND = (
     "micro: examples at once on a device; again: how much of a forward pass is computed again; "
-    "used: the model's operations over what the devices could do"
+    "used: the model's operations over what the devices could do; *: shoestring's own fit can be "
+    "shared so (--with distribute), the others are for Megatron-LM or torchtitan; times are of "
+    "kernels compiled as theirs, which shoestring's fit does not do"
 )
 SHARDED = {"none": "copies", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "fsdp": "FSDP"}
 AGAIN = {"none": "-", "selective": "half", "full": "all"}
@@ -82,7 +84,7 @@ def _strategies(able: Sequence[Strategy], found: Plan) -> Table:
     for strategy in able:
         assert strategy.memory is not None
         table.add_row(
-            f"{strategy.mesh.told()}, {SHARDED[strategy.method.sharding]}",
+            f"{_named(strategy)}{' *' * bool(strategy.distribute)}",
             str(strategy.method.micro_batch),
             AGAIN[strategy.method.checkpointing],
             size(strategy.memory.total),
@@ -92,6 +94,10 @@ def _strategies(able: Sequence[Strategy], found: Plan) -> Table:
             "-" if strategy.dollars is None else f"${strategy.dollars:,.0f}",
         )
     return table
+
+
+def _named(strategy: Strategy) -> str:
+    return f"{strategy.mesh.told()}, {SHARDED[strategy.method.sharding]}"
 
 
 def _time(hours: float) -> str:
@@ -128,7 +134,7 @@ def _pairs(lines: Mapping[str, str]) -> Table:
 
 def _reasons(unable: Sequence[Strategy]) -> Table:
     return _wide(
-        [(f"{s.mesh.told()}, {SHARDED[s.method.sharding]}", s.reason) for s in unable],
+        [(_named(s), s.reason) for s in unable],
     )
 
 

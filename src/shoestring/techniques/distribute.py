@@ -159,12 +159,9 @@ class Distribute(Placer):
         if cluster is not None:
             from shoestring.cluster import train
 
-            if self.layout.workers != self.layout.data:
-                raise UserError(
-                    f"{plugins.words(self)}: on a cluster a fit is divided by its batches alone; "
-                    "take strategy=data, or the processes of one machine without --cluster"
-                )
+            parallel_fit.possible(run, self.layout)
             job = parallel_fit.budgeted(run, self.layout, budget, log_every)
+            job = replace(job, microbatches=self.microbatches)
             workers = train.Workers.parsed(self.workers or str(self.layout.workers))
             return train.fitted(job, workers, cluster, meter, listener, lambda: interrupt.asked)
         parallel_fit.enough(run.recipe, self.layout, self.oversubscribe)

@@ -25,7 +25,7 @@ class Dropout(nn.Module):
         bits.random_(-(2**63), None)
         drawn = bits.view(torch.int16)[: x.numel()].view(x.shape)
         kept = drawn >= round(self.share * 2**16) - 2**15
-        return x * kept * (1 / (1 - self.share))
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.share))
 
 
 class LockedDropout(nn.Module):

@@ -25,6 +25,11 @@ from shoestring.tasks.translation.tokenizer import WordTable
 CHUNK_BATCHES = 200  # sorted by length together: fewer mix better, more need less padding
 WORDS = 64  # draws a sentence and side; a longer sentence takes the same ones again
 _DRAWN_TOGETHER = 4_096  # sentences
+# oneDNN makes a kernel for each shape of a product in bfloat16, in 1 to 3 ms, and keeps some: with
+# any number of sentences, positions and labels that was a third of a transformer's step.
+STEPS = (8, 4, 2)  # sentences of a batch are a multiple, where that is near enough
+SOURCE_STEP = 4  # positions of the source are a multiple
+EVEN = 4  # batches at the end, which are of equal sizes instead
 
 Drawing = Callable[[int, int, torch.Tensor], Draws]  # of seed, epoch and examples
 
@@ -106,7 +111,7 @@ class TranslationFeed:
         for chunk in np.array_split(order_B, chunks):
             by_length = chunk[np.lexsort((lengths[0][chunk], lengths[1][chunk]))]
             batches += _cut(by_length, lengths[1][by_length], batch_size)
-        room = sum(len(ids) * int(side[ids].max()) for ids in batches for side in lengths)
+        room = sum(len(ids) * (_wide(lengths[0][ids]) + int(lengths[1][ids].max())) for ids in batches)
         self.padding = 1 - sum(int(side.sum()) for side in lengths) / max(1, room)
         shuffled = generator.permutation(len(batches))
         return [torch.from_numpy(batches[i]) for i in shuffled]
@@ -153,7 +158,8 @@ class TranslationFeed:
 
     def padded(self, ids: torch.Tensor, source: Ragged, target: Ragged) -> Batch:
         """The batch of these pieces, which have no begin and no end yet."""
-        source_BS, target_BT = padded(source, end=True), padded(target, end=True)
+        source_BS = padded(source, end=True, multiple=SOURCE_STEP)
+        target_BT = padded(target, end=True)
         pairs = Pairs(
             source_BS.to(self.device),
             torch.from_numpy(source.lengths + 1).to(self.device),
@@ -176,19 +182,43 @@ def by_side(draws: Draws) -> NDArray[np.float32]:
 def _cut(
     ids: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int
 ) -> list[NDArray[np.int64]]:
-    """Sentences of these target lengths in as many batches as fit, of about equal numbers of
-    target pieces."""
+    """Sentences, sorted by these target lengths, in batches of about so many target pieces. From
+    the longest on, how many a batch has hangs on its longest alone, so that few shapes come up; the
+    shortest are cut into as many as fit, of about equal numbers of pieces."""
     ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
+    batches, end = [], len(ids)
+    while end and ends[end - 1] >= EVEN * batch_size:
+        begin = max(0, end - _sentences(batch_size, int(lengths[end - 1])))
+        batches.append(ids[begin:end])
+        end = begin
+    total = int(ends[end - 1]) if end else 0
     count = max(1, round(total / batch_size))
-    which = (ends - 1) * count // max(1, total)
-    return [part for part in np.split(ids, np.flatnonzero(np.diff(which)) + 1) if len(part)]
+    which = (ends[:end] - 1) * count // max(1, total)
+    even = np.split(ids[:end], np.flatnonzero(np.diff(which)) + 1)
+    return [part for part in (*even, *batches[::-1]) if len(part)]
 
 
-def padded(rows: Ragged, *, begin: bool = False, end: bool = False) -> torch.Tensor:
-    """(B, longest) int64 with padding after each row."""
+def _sentences(batch_size: int, length: int) -> int:
+    """How many of a length make about so many pieces: a multiple of the larger powers of two that
+    are an eighth off at the most."""
+    count = batch_size / max(1, length)
+    step = next((size for size in STEPS if count >= 4 * size), 1)
+    return max(1, step * round(count / step))
+
+
+def _wide(lengths_B: NDArray[np.int64]) -> int:
+    """Positions that sources of these lengths take in a batch."""
+    longest = int(lengths_B.max(initial=0))
+    return longest + -longest % SOURCE_STEP
+
+
+def padded(
+    rows: Ragged, *, begin: bool = False, end: bool = False, multiple: int = 1
+) -> torch.Tensor:
+    """(B, longest) int64 with padding after each row, as wide as a multiple of `multiple`."""
     lengths_B, count = rows.lengths, len(rows.lengths)
     width = int(lengths_B.max(initial=0)) + begin + end
+    width += -width % multiple
     table = np.full((count, width), PAD, np.int64)
     which = np.repeat(np.arange(count), lengths_B)
     within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1] - rows.offsets[0], lengths_B)

@@ -101,4 +101,5 @@ def _recurrent(size: Size, a: Plain, options: PlanOptions) -> Workload:
         boundary=max(layers) * float(length),
         output=float(pieces) * length,
         width=float(min(layers)),
+        tied=bool(a["tied"]),
     )
