@@ -95,7 +95,7 @@ class Figures:
         self._given = {k: v for k, v in vars(given).items() if isinstance(v, (bool, int, float))}
         # A path that was given is of this machine alone: its last part is enough to read.
         said = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]
-        self._words = " ".join(["python", f"bench/{name}.py", *said])
+        self._words = " ".join(["python", f"bench/{Path(sys.argv[0]).name}", *said])
 
     def line(self, measurement: str, values: Mapping[str, Any]) -> None:
         whole = {"measurement": measurement, **values}

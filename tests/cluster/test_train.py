@@ -130,11 +130,12 @@ def test_weights_that_are_cut_are_fitted_on_the_cluster(
     ring: Ring, here: Session, source: Path, tmp_path: Path, strategy: str
 ) -> None:
     node = ring.add()
+    eventually(lambda: here.size(1) >= 2)
     words = f"distribute:workers=2,strategy={strategy}"
-    there = shoestring.train(source, out=tmp_path / "there", steps=24, techniques=[words], **CUT)
+    there = shoestring.train(source, out=tmp_path / "there", steps=8, techniques=[words], **CUT)
     ring.kill(node)
     alone = shoestring.train(
-        source, out=tmp_path / "alone", steps=24, techniques=["distribute:workers=1"], **CUT
+        source, out=tmp_path / "alone", steps=8, techniques=["distribute:workers=1"], **CUT
     )
     losses = [[look["validation_loss"] for look in run.curve] for run in (alone, there)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -146,7 +147,7 @@ def test_a_fit_of_cut_weights_that_was_stopped_goes_on_by_one_process_of_this_ma
 ) -> None:
     node, out = ring.add(), tmp_path / "a"
     words = [sys.executable, "-m", "shoestring", "train", str(source), "--out", str(out)]
-    words += ["--steps", "3000", "--network", "classic", "--batch-size", "16"]
+    words += ["--steps", "1500", "--network", "classic", "--batch-size", "16"]
     words += ["--precision", "float32", "--threads", "1"]
     words += ["--with", "distribute:workers=2,strategy=fsdp"]
     words += ["--cluster", ring.address, "--cluster-wait", "60s", "--quiet"]
@@ -160,7 +161,7 @@ def test_a_fit_of_cut_weights_that_was_stopped_goes_on_by_one_process_of_this_ma
     assert parts is not None
     assert len(list(parts.glob("*.safetensors"))) == 2
     run = shoestring.train(out=out, resume=True, techniques=["distribute:workers=1"])
-    assert run.recipe.total_steps == 3000
+    assert run.recipe.total_steps == 1500
 
 
 @pytest.mark.slow

@@ -61,10 +61,11 @@ def plan(
     """Predicts memory, time, utilisation and cost of training on a cluster, for every strategy.
 
     The model is a run's (`source`), or one of a `task` with so many `parameters` ("1.3B") and the
-    task's own `options` (sequence, image_size); with parameters alone, a transformer. `cluster` is "2x8xH100" or a file of TOML. Hours
-    and dollars are for `tokens` or `examples`; dollars need a price. `precision` is that of
-    products; None: bfloat16, or what the device has in its place. Nothing is run, and neither torch
-    nor a cluster is needed. Raises UserError for what makes no sense."""
+    task's own `options` (sequence, image_size); with parameters alone, a transformer. `cluster` is
+    "2x8xH100" or a file of TOML. Hours and dollars are for `tokens` or `examples`; dollars need a
+    price. `precision` is that of products; None: bfloat16, or what the device has in its place.
+    Nothing is run, and neither torch nor a cluster is needed. Raises UserError for what makes no
+    sense."""
     place = described(cluster)
     named, size = _size(source, task, parameters, macs)
     taken = plugins.task(named)

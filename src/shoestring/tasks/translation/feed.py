@@ -28,7 +28,7 @@ _DRAWN_TOGETHER = 4_096  # sentences
 # oneDNN makes a kernel for each shape of a product in bfloat16, in 1 to 3 ms, and keeps some: with
 # any number of sentences, positions and labels that was a third of a transformer's step.
 STEPS = (8, 4, 2)  # sentences of a batch are a multiple, where that is near enough
-SOURCE_STEP = 4  # positions of the source are a multiple
+SOURCE_STEP = 2  # positions of the source are a multiple
 EVEN = 4  # batches at the end, which are of equal sizes instead
 
 Drawing = Callable[[int, int, torch.Tensor], Draws]  # of seed, epoch and examples
@@ -111,7 +111,9 @@ class TranslationFeed:
         for chunk in np.array_split(order_B, chunks):
             by_length = chunk[np.lexsort((lengths[0][chunk], lengths[1][chunk]))]
             batches += _cut(by_length, lengths[1][by_length], batch_size)
-        room = sum(len(ids) * (_wide(lengths[0][ids]) + int(lengths[1][ids].max())) for ids in batches)
+        room = sum(
+            len(ids) * (_wide(lengths[0][ids]) + int(lengths[1][ids].max())) for ids in batches
+        )
         self.padding = 1 - sum(int(side.sum()) for side in lengths) / max(1, room)
         shuffled = generator.permutation(len(batches))
         return [torch.from_numpy(batches[i]) for i in shuffled]
