@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import select
 import socket
 import subprocess
@@ -46,7 +47,11 @@ PORT, PROXY_PORT = 6379, 7379
 CUT_SECONDS = 30.0
 # A host that is silent for a minute is not given up: longer than the cut.
 PATIENT = {"RAY_health_check_period_ms": "5000", "RAY_health_check_failure_threshold": "12"}
-CLOSED = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+CLOSED = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # a page makes its own
+}
 TRIALS, SEARCH_STEPS = 6, 400
 FIT_STEPS = 6_000
 LIMIT_SECONDS = 900.0
@@ -72,7 +77,10 @@ class Host:
 
     def run(self, *words: str, **changes: str) -> subprocess.CompletedProcess[bytes]:
         environment = {**os.environ, **changes}
-        return subprocess.run(self.words(*words), check=True, capture_output=True, env=environment)
+        done = subprocess.run(self.words(*words), capture_output=True, env=environment, check=False)
+        if done.returncode:
+            raise SystemExit((done.stdout + done.stderr).decode(errors="replace")[-2000:])
+        return done
 
 
 @contextmanager
@@ -297,18 +305,20 @@ def main() -> None:
             counts = Path(name) / "proxy.json"
             words = there[0].words(sys.executable, __file__, PROXY, str(seed), str(counts))
             with subprocess.Popen(words) as proxy:
-                started(there, Path(name))
-                for job in (searched, divided):
-                    result = {"job": job.__name__, **job(there, Path(name))}
-                    result["proxy so far"] = json.loads(counts.read_text(encoding="utf-8"))
-                    figures.line("job", result)
-                    print(result, flush=True)
-                    good.append(result["good"])
-                    row = [str(seed), result["job"], str(result.get("trials", "-"))]
-                    row += [str(result.get("steps", "-")), str(result["seconds"])]
-                    did = result["proxy so far"]
-                    rows.append([*row, " / ".join(str(did[k]) for k in ("stalls", "resets"))])
-                proxy.kill()
+                try:
+                    started(there, Path(name))
+                    for job in (searched, divided):
+                        result = {"job": job.__name__, **job(there, Path(name))}
+                        result["proxy so far"] = json.loads(counts.read_text(encoding="utf-8"))
+                        figures.line("job", result)
+                        print(result, flush=True)
+                        good.append(result["good"])
+                        row = [str(seed), result["job"], str(result.get("trials", "-"))]
+                        row += [str(result.get("steps", "-")), str(result["seconds"])]
+                        did = result["proxy so far"]
+                        rows.append([*row, " / ".join(str(did[k]) for k in ("stalls", "resets"))])
+                finally:
+                    proxy.kill()
     print(verdict(all(good), "every job ends with all of its trials or steps"))
     head = ["seed", "job", "trials", "steps", "seconds", "stalls / resets of the link"]
     figures.finish(head, rows, {"jobs": len(good), "good": sum(good)})
