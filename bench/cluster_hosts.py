@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _figures import Figures, arguments, verdict
+from _figures import Figures, arguments, data_folder, verdict
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from shoestring.engine import store
@@ -292,6 +292,7 @@ def main() -> None:
     good: list[bool] = []
     figures, rows = Figures("cluster_page" if given.page else "cluster_hosts", given), []
     if given.page:
+        data_folder("sign-digits")  # which the page begins with
         with tempfile.TemporaryDirectory(prefix="shoe-") as name, hosts() as there:
             found = typed(there, given.page.resolve(), Path(name))
         for line in found:

@@ -115,6 +115,12 @@ def test_data_of_two_tasks_asks_for_a_word(tasks: None) -> None:
         plugins.task_for("a.wav")
 
 
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"photos' is a link to '.*gone', which is not there$"):
+        plugins.task_for(str(tmp_path / "photos"))
+
+
 def test_the_real_folders_hold_what_they_say() -> None:
     assert plugins.task_names()
     for name in plugins.task_names():

@@ -51,7 +51,10 @@ def task_for(source: str, named: str | None = None) -> Task:
     matching = [task(name) for name in task_names() if task(name).recognizes(source)]
     if len(matching) == 1:
         return matching[0]
-    if not matching and not os.path.lexists(source.partition(":")[0]):
+    path = source.partition(":")[0]
+    if not matching and os.path.islink(path) and not os.path.exists(path):
+        raise UserError(f"{path!r} is a link to {os.readlink(path)!r}, which is not there")
+    if not matching and not os.path.lexists(path):
         raise UserError(
             f"there is no file or folder {source!r}, and no data set of that name "
             f"(see: shoestring data list)"
