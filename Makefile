@@ -20,7 +20,7 @@ demo: $(STAMP) ## a minute of handwritten digits and one of dates, with bundles 
 	$(BIN)/shoestring verify runs/demo
 	$(BIN)/shoestring evaluate runs/demo mnist:test
 	$(BIN)/shoestring receipt runs/demo
-	$(BIN)/shoestring train dates --budget 60s --out runs/dates
+	$(BIN)/shoestring train dates --network lstm-small --budget 60s --out runs/dates
 	echo "<de> 3. Oktober 1990" | $(BIN)/shoestring predict runs/dates
 
 test: $(STAMP) ## every test but the slow ones
