@@ -28,6 +28,7 @@ def from_bytes(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
         ({"nbest": 0}, "nbest is a number of translations from 1"),
         ({"nbest": 5, "beam": 3}, "nbest 5 is more than the beam of 3 finds; give --beam 5"),
         ({"attention": "a.jpg"}, "ends in .png, not 'a.jpg'"),
+        ({"no_repeat": 1}, "no_repeat is 0"),
         ({"length_penalty": -1.0}, "length_penalty is a number from 0 to 10"),
         ({"coverage": float("nan")}, "coverage is a number from 0 to 10"),
         ({"max_length": 0}, "max_length is a number of pieces from 1"),

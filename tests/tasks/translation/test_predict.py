@@ -108,6 +108,16 @@ def test_a_limit_cuts(opened: bundle.Bundle) -> None:
         assert len(cut["text"]) < len(whole["text"])
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_guard_against_circles_can_be_asked_for(small: bundle.Bundle, beam: int) -> None:
+    """A network that was not trained goes round in circles."""
+    free = [small.predict(line, AnswerOptions(beam=beam)) for line in SOURCES[:12]]
+    kept = [small.predict(line, AnswerOptions(beam=beam, no_repeat=2)) for line in SOURCES[:12]]
+    assert free != kept
+    off = [small.predict(line, AnswerOptions(beam=beam, no_repeat=0)) for line in SOURCES[:12]]
+    assert off == free
+
+
 def test_windows_come_as_lines_do(opened: bundle.Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predicting, "_WINDOW", 4)
     taken = []

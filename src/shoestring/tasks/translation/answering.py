@@ -28,6 +28,7 @@ class AnswerOptions:
     attention: str | None = None  # PNG file for a picture of the first translation's attention
     length_penalty: float | None = None  # of long translations, 0 is none; None: as the bundle says
     coverage: float | None = None  # penalty of words left out; None: as the bundle says
+    no_repeat: int | None = None  # no run of so many pieces twice, 0: any; None: as the bundle says
     max_length: int | None = None  # pieces of a translation; None: from the source's length
 
     def __post_init__(self) -> None:
@@ -50,6 +51,8 @@ class AnswerOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 10:
                 raise UserError(f"{name} is a number from 0 to 10, not {value}")
+        if self.no_repeat is not None and (self.no_repeat < 0 or self.no_repeat == 1):
+            raise UserError(f"no_repeat is 0 (no guard) or from 2 pieces, not {self.no_repeat}")
         if self.max_length is not None and self.max_length < 1:
             raise UserError(f"max_length is a number of pieces from 1, not {self.max_length}")
 

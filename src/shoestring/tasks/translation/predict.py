@@ -237,7 +237,7 @@ class TranslationPredictor:
         """The bundle's search with what a person asked for."""
         changes = {
             name: value
-            for name in ("beam", "length_penalty", "coverage", "max_length")
+            for name in ("beam", "length_penalty", "coverage", "no_repeat", "max_length")
             if (value := getattr(options, name)) is not None
         }
         if options.nbest > changes.get("beam", self.search.beam):
