@@ -180,6 +180,18 @@ def test_what_never_ends_is_cut_at_a_limit_that_hangs_on_the_source(beam: int) -
     assert [len(one.pieces) for (one,) in search(Endless(), sources(0, 1), shorter)] == [4, 4]
 
 
+def test_ends_that_are_far_behind_stop_no_search() -> None:
+    """A network that is sure of itself: one hypothesis alive, and an end always second, 12 nats
+    behind. As many such ends as the beam is wide had cut the sentence."""
+    chain = Chain(12, 0)
+    chain.logs[:] = -30.0
+    chain.logs[:, :, EOS] = -12.0
+    for before, piece in pairwise([BOS, 4, 5, 6, 7, 8, 9, 10, EOS]):
+        chain.logs[:, before, piece] = -0.001
+    ((one,),) = search(chain, [np.array([4, 4, 4, 4, EOS])], SearchOptions(beam=3, coverage=0.0))
+    assert one.pieces == [4, 5, 6, 7, 8, 9, 10]
+
+
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("length", [2, 3])
 def test_the_guard_lets_no_run_of_pieces_stand_twice(beam: int, length: int) -> None:

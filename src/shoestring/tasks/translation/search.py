@@ -177,7 +177,8 @@ def _beam(
     attention: bool,
 ) -> tuple[Trail, Ended]:
     """Of each sentence the `beam` best that have not ended go on. It is done when as many have
-    ended, or when none that is alive can come before the `nbest` best of these any more."""
+    ended within the margin, or when none that is alive can come before the `nbest` best of these
+    any more."""
     beam, count = options.beam, len(sources)
     candidates = 1 if beam == 1 else beam + 1  # one of them may be the end
     if options.no_repeat:  # some may be struck out
@@ -236,7 +237,9 @@ def _beam(
                 scores = scores + options.coverage * _coverage(covered_RS[rows], lengths)
             at, last = np.full(len(which), step - 1), pieces_C[which]
             ended.append(Ended(owners, at, rows, last, sums, scores))
-            _keep_best(best_AN, ended_A, owners, scores, last == EOS)
+            # One far behind is no reason to stop: where few live, an end is often near the top.
+            near = sums >= sums_C[starts_C[which]] - (options.margin or np.inf)
+            _keep_best(best_AN, ended_A, owners, scores, last == EOS, near)
             floors_A = np.where(ended_A < beam, best_AN[:, -1] * norm_A, np.inf)
             lives_C &= sums_C > floors_A[owners_C]
         (which,) = lives_C.nonzero()
@@ -252,13 +255,15 @@ def _keep_best(
     sentences_F: Ids,
     scores_F: NDArray[np.float64],
     proper_F: NDArray[np.bool_],
+    near_F: NDArray[np.bool_],
 ) -> None:
-    """Brings scores of hypotheses that came to their end into the best N of their sentences."""
+    """Brings scores of hypotheses that came to their end into the best N of their sentences, and
+    counts those of them that ended near the best."""
     sentences, scores = sentences_F[proper_F], scores_F[proper_F]
     if not len(sentences):
         return
     touched, at, counts = np.unique(sentences, return_inverse=True, return_counts=True)
-    ended_A[touched] += counts
+    ended_A[touched] += np.bincount(at, near_F[proper_F], len(touched)).astype(np.int64)
     place = np.arange(len(sentences)) - (np.cumsum(counts) - counts)[at]  # sentences ascend
     fresh = np.full((len(touched), int(counts.max())), -np.inf)
     fresh[at, place] = scores
