@@ -56,10 +56,15 @@ def sentence_statistics(
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], facts: Plain) -> float:
     """BLEU, 0 to 100, cased and detokenised."""
+    return float(bleu(_sums(bleu_rows(hypotheses, references, facts)))[0])
+
+
+def bleu_rows(
+    hypotheses: Sequence[str], references: Sequence[str], facts: Plain
+) -> NDArray[np.float64]:
+    """(B, 10) what `bleu` takes the sums of: counts, totals and lengths of each sentence, cased."""
     rows = _counted(_bleu(facts, lowercase=False), hypotheses, references, 2 + 2 * ORDER)
-    lengths, counts, totals = rows[:, :2], rows[:, 2 : 2 + ORDER], rows[:, 2 + ORDER :]
-    sums = np.concatenate([counts, totals, lengths], axis=1).sum(axis=0, dtype=np.float64)
-    return float(bleu(sums[None])[0])
+    return np.roll(rows, -2, axis=1).astype(np.float64)  # sacreBLEU has the lengths first
 
 
 def _counted(

@@ -13,15 +13,17 @@ from math import inf
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shoestring.core.errors import BundleError
 from shoestring.core.protocols import Examples, Predictor
-from shoestring.core.receipt import Plain
+from shoestring.core.receipt import Interval, Plain
 from shoestring.core.run import Run
+from shoestring.data import resample
 from shoestring.data.names import counted
 from shoestring.tasks.translation.examples import TranslationExamples
 from shoestring.tasks.translation.predict import MOST_PIECES, TranslationPredictor
-from shoestring.tasks.translation.scores import corpus_bleu
+from shoestring.tasks.translation.scores import bleu, bleu_rows
 from shoestring.tasks.translation.search import SearchOptions
 
 Opener = Callable[[Run], tuple[Mapping[str, bytes], Predictor]]  # files of a bundle, and opened
@@ -32,7 +34,7 @@ FIRST_PAIRS = 48  # from which the seconds of all others are told
 GRADING_SHARE = 0.6  # of the seconds left, beside export and the start of the process
 INT8_SHARE = 0.5  # of the seconds, for float32 and int8 beside each other
 INT8_PASSES, SEARCH_PASSES = 2, 9  # over the pairs
-WORTH = 0.1  # BLEU by which other settings must be better than the usual ones
+SURE = 0.9  # confidence of the interval of their gain: one side of it is 95%
 LOST = 0.2  # BLEU that int8 may lose
 FASTER = 1.05  # by how much it must be the faster
 INT8: Plain = {"method": "dynamic"}
@@ -46,6 +48,7 @@ class Tried:
 
     bleu: float
     sentences_per_second: float
+    rows_BS: NDArray[np.float64]  # BLEU's statistics of each sentence
 
 
 class Pairs:
@@ -77,8 +80,9 @@ class Pairs:
         seconds = time.perf_counter() - began
         texts = [predictor.tokenizer.decode(best.pieces) for (best, *_) in found]
         references = [self._examples.targets[i] for i in self.chosen]
-        bleu = corpus_bleu(texts, references, self._facts)
-        return Tried(bleu, len(texts) / max(seconds, 1e-9))
+        rows_BS = bleu_rows(texts, references, self._facts)
+        whole = float(bleu(rows_BS.sum(axis=0)[None])[0])
+        return Tried(whole, len(texts) / max(seconds, 1e-9), rows_BS)
 
 
 def settled(
@@ -156,7 +160,10 @@ def _search(
     run: Run, predictor: TranslationPredictor, pairs: Pairs, usual: Tried, end: float
 ) -> tuple[Run, str]:
     """The coverage penalty, then the length penalty, of the best translations. Both lengthen what
-    is translated, so that long length penalties are tried without the other one, too."""
+    is translated, so that long length penalties are tried without the other one, too.
+
+    The best of many on few pairs is the best by luck as a rule: it ships where the interval of its
+    gain lies above zero, else the usual search does."""
     options, best = predictor.search, usual
     none = [{"coverage": 0.0, "length_penalty": value} for value in LENGTH_PENALTIES if value > 1]
     rounds: tuple[list[dict[str, Any]], ...] = (
@@ -181,12 +188,20 @@ def _search(
         for name in ("coverage", "length_penalty")
         if getattr(options, name) != getattr(predictor.search, name)
     }
-    if not changed or best.bleu < usual.bleu + WORTH:
-        return run, f"no other search settings were better on {pairs}"
+    gained = _gain(usual, best) if changed else None
+    if gained is None or gained.low <= 0:
+        return run, f"no other search settings were surely better on {pairs}"
     search = {**(run.facts.get("search") or {}), **changed}
     said = " and ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changed.items())
-    why = f"on {pairs} {said} gave {best.bleu:.2f} BLEU, the usual search {usual.bleu:.2f}"
+    why = (
+        f"on {pairs} {said} gave {best.bleu:.2f} BLEU, the usual search {usual.bleu:.2f} "
+        f"({gained.low:+.2f} to {gained.high:+.2f})"
+    )
     return replace(run, facts={**run.facts, "search": search}), why
+
+
+def _gain(usual: Tried, other: Tried) -> Interval:
+    return resample.paired_interval(usual.rows_BS, other.rows_BS, bleu, SURE)
 
 
 def _size(files: Mapping[str, bytes]) -> int:
