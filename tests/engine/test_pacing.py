@@ -102,6 +102,30 @@ def test_one_slow_look_does_not_shorten_a_fit(
     assert drive.through().changes == ()
 
 
+def test_a_stall_of_half_a_minute_costs_a_fit_no_more_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other work takes nearly all of the machine once, early in the fit."""
+    drive = Drive(tmp_path, monkeypatch, 600.0, lambda now: 30.0 if 100 <= now < 135 else 1.0)
+    first = drive.pace.plan[0].total_steps
+    drive.through()
+    assert any("no more is cut at once" in change.reason for change in drive.changes)
+    assert drive.step >= 0.9 * first
+    assert 570 <= drive.now + drive.looks.after() <= 600
+
+
+def test_a_machine_that_stays_slow_is_met_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty times slower from a fifth of the budget on: the fit still ends within it."""
+    drive = Drive(tmp_path, monkeypatch, 600.0, lambda now: 20.0 if now >= 120 else 1.0)
+    drive.through()
+    steps = [change.total_steps for change in drive.changes]
+    assert len(steps) >= 4 and steps == sorted(steps, reverse=True)
+    after = pacing.AFTER_SECONDS + drive.pace._looks.passes * drive.pace._looks.seconds
+    assert drive.now + after <= 1.05 * 600
+
+
 def test_a_resumed_fit_waits_for_a_look_before_it_takes_more_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

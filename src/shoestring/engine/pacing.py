@@ -49,6 +49,8 @@ OVERRUN = (
     0.05  # of the seconds left, that a plan may seem to overrun them by before it is shortened
 )
 OVERRUN_SECONDS = 0.1  # and at least so much
+MOST_CUT = 2  # one change leaves at least the MOST_CUT-th part of the steps that were left
+CUT_SECONDS = 30.0  # left, below which a change may cut all that does not fit
 LONGER = 1.15  # by how much more must fit before the plan is lengthened
 LENGTHEN_UNTIL = 0.7  # of the progress; after it the rate is too low for more steps to pay
 
@@ -285,9 +287,14 @@ class Pace:
         if max(self._over, self._under) < enough:
             return None
         self._over = self._under = 0
-        last = step + min(affordable, 3 * rest)
+        steps = min(affordable, 3 * rest)
         rate = f"{max(0.0, left):.1f} s left at {1 / self._step_seconds:.1f} steps a second"
-        return PlanChange(step, last, rate)
+        least = -(-rest // MOST_CUT)
+        if steps < least and left > CUT_SECONDS:
+            # A machine that stays slow is met by the next cuts; one that was busy for a while is
+            # still early enough in its schedule to get its steps back.
+            steps, rate = least, f"{rate}; no more is cut at once"
+        return PlanChange(step, step + steps, rate)
 
     def _whole_step_seconds(self) -> float:
         """Of a step with its part of a look, and the margin."""
