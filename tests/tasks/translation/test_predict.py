@@ -16,6 +16,7 @@ from shoestring.bundle import bundle
 from shoestring.bundle.verify import verify
 from shoestring.core.errors import BundleError, UserError
 from shoestring.core.protocols import silent
+from shoestring.tasks.translation import heatmap
 from shoestring.tasks.translation import predict as predicting
 from shoestring.tasks.translation.answering import AnswerOptions, Unreadable
 from shoestring.tasks.translation.predict import MOST_PIECES, TranslationPredictor
@@ -162,6 +163,25 @@ def test_the_picture_waits_for_the_first_sentence_of_a_stream(
     answers = list(opened.answers(["", " ", "", "one red dog"], {"attention": str(path)}))
     assert len(answers) == 4
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_the_picture_is_of_the_translation_that_is_answered(
+    small: bundle.Bundle, beam: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In int8 a sentence can be translated otherwise among others than alone."""
+    drawn: list[tuple[str, list[str], tuple[int, ...]]] = []
+
+    def write(path: str, source: list[str], target: list[str], attention: np.ndarray) -> None:
+        drawn.append((path, target, attention.shape))
+
+    monkeypatch.setattr(heatmap, "write", write)
+    lines = ["", "one red dog", *SOURCES, "a " * 90]
+    answers = small.predict(lines, {"attention": "a.png", "beam": beam, "nbest": beam})
+    ((path, target, shape),) = drawn
+    assert (path, shape) == ("a.png", (len(target), shape[1]))
+    words = "".join(target).removesuffix(predicting.END).replace(predicting.BLANK, " ")
+    assert words.split() == texts(answers)[1].split()
 
 
 def test_outcomes_hold_what_scores_are_made_of(opened: bundle.Bundle) -> None:

@@ -35,6 +35,8 @@ _BATCH = 64  # sentences that are translated at once, at most
 _BATCH_PIECES = 4_096  # of them with their padding, at most: long sentences go in smaller batches
 _GOLDEN_LENGTHS = (3, 9, 17)  # pieces
 
+Attended = tuple[list[str], list[str], NDArray[np.float32]]  # pieces S and T, and (T, S)
+
 
 class TranslationPredictor:
     """Sentences to translations. `files` holds the sessions of both graphs, and the tokenizer."""
@@ -65,19 +67,32 @@ class TranslationPredictor:
         wanted = self._wanted(options)
         number, drawn = 0, options.attention is None
         for group in _groups(inputs):
-            if not drawn:
-                drawn = self._draw(options.attention or "", group, wanted)
-            yield from self._answered(group, options, wanted, number)
+            answers, first = self._answered(group, options, wanted, number, not drawn)
+            if first is not None:
+                from shoestring.tasks.translation import heatmap  # brings Pillow
+
+                heatmap.write(options.attention or "", *first)
+                drawn = True
+            yield from answers
             number += len(group)
 
     def translations(
-        self, sources: Sequence[Ids], wanted: SearchOptions, nbest: int = 1, scores: bool = True
+        self,
+        sources: Sequence[Ids],
+        wanted: SearchOptions,
+        nbest: int = 1,
+        scores: bool = True,
+        attended: int | None = None,
     ) -> list[list[Hypothesis]]:
-        """Of sources in pieces, each with its end, in any order and number."""
+        """Of sources in pieces, each with its end, in any order and number; those of the source
+        at `attended` know where they looked."""
         found: list[list[Hypothesis]] = [[] for _ in sources]
         for places in _batches([len(source) for source in sources]):
             batch = [sources[place] for place in places]
-            hypotheses = search(self.steps, batch, wanted, nbest=nbest, scores=scores)
+            looks = attended in places
+            hypotheses = search(
+                self.steps, batch, wanted, nbest=nbest, scores=scores, attention=looks
+            )
             for place, one in zip(places, hypotheses, strict=True):
                 found[place] = one
         return found
@@ -168,8 +183,11 @@ class TranslationPredictor:
         options: AnswerOptions,
         wanted: SearchOptions,
         number: int,
-    ) -> Iterator[Plain]:
-        """The answers to some sentences, in their order."""
+        attend: bool,
+    ) -> tuple[list[Plain], Attended | None]:
+        """The answers to some sentences, in their order, and where asked for what the first of
+        them that was translated looked at. In int8 a sentence can be translated otherwise among
+        others than alone: what is drawn is what is answered."""
         answers: list[Plain] = []
         places, sources = list[int](), list[Ids]()
         for place, line in enumerate(group):
@@ -191,36 +209,31 @@ class TranslationPredictor:
                 continue
             places.append(place)
             sources.append(source)
-        found = self.translations(sources, wanted, options.nbest, options.scores or wanted.beam > 1)
+        found = self.translations(
+            sources,
+            wanted,
+            options.nbest,
+            options.scores or wanted.beam > 1,
+            attended=0 if attend else None,
+        )
         for place, hypotheses in zip(places, found, strict=True):
             texts: list[Plain] = []
             for one in hypotheses:
                 text = {"text": self.tokenizer.decode(one.pieces)}
                 texts.append(text | ({"score": one.score} if options.scores else {}))
             answers[place] = {**answers[place], "translations": texts}
-        yield from answers
+        return answers, self._attended(sources[0], found[0][0]) if attend and found else None
 
-    def _draw(self, path: str, group: Sequence[str | Unreadable], wanted: SearchOptions) -> bool:
-        """The picture of where the translation of the first sentence of a group looked; False
-        where none of its lines is one that is translated."""
-        from shoestring.tasks.translation import heatmap  # brings Pillow
-
-        lines = (line for line in group if isinstance(line, str))
-        found = next(filter(None, (self.attended(line, wanted) for line in lines)), None)
-        if found is None:
-            return False
-        heatmap.write(path, *found)
-        return True
-
-    def attended(
-        self, line: str, wanted: SearchOptions | None = None
-    ) -> tuple[list[str], list[str], NDArray[np.float32]] | None:
+    def attended(self, line: str, wanted: SearchOptions | None = None) -> Attended | None:
         """The pieces of a sentence and of its translation, each as it is written, and (T, S) how
         much each of these looked at each of those; None for one that is not translated."""
         source = self.pieces(line) if line.strip() else np.zeros(0, np.int64)
         if not 0 < len(source) <= MOST_PIECES:
             return None
         ((best,),) = search(self.steps, [source], wanted or self.search, attention=True)
+        return self._attended(source, best)
+
+    def _attended(self, source: Ids, best: Hypothesis) -> Attended:
         assert best.attention is not None
         ends = best.pieces if not best.ended else [*best.pieces, EOS]
         return self._labels(source.tolist()), self._labels(ends), best.attention
