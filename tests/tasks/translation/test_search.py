@@ -154,7 +154,7 @@ def test_hypotheses_come_best_first_and_are_what_their_scores_say(seed: int, bea
         for one in found:
             rated = chain.rated(first, one.pieces, one.ended)
             assert one.log_probability == pytest.approx(rated, abs=1e-4)
-            norm = length_norm(len(one.pieces) + one.ended, 1.0)
+            norm = length_norm(len(one.pieces) + one.ended, options.length_penalty)
             assert one.score == pytest.approx(rated / norm, abs=1e-4)
 
 

@@ -58,12 +58,14 @@ class SearchOptions:
     """How to look for the best translation; a bundle's facts may hold others as "search".
 
     On the validation split of Multi30k, with an LSTM less than halfway through its training,
-    coverage was worth 1.0 BLEU, and the margin a quarter of all rows at no loss.
+    coverage was worth 1.0 BLEU, and the margin a quarter of all rows at no loss. Of 16 pairs of
+    coverage and length penalty these were the best there in the mean of two LSTMs and two
+    transformers.
     """
 
     beam: int = 5  # hypotheses kept at each step; 1 is greedy
-    length_penalty: float = 1.0  # alpha of Wu et al. 2016; 0: none
-    coverage: float = 0.2  # beta of Wu et al. 2016, for what nothing attends to; not where greedy
+    length_penalty: float = 0.6  # alpha of Wu et al. 2016; 0: none
+    coverage: float = 0.3  # beta of Wu et al. 2016, for what nothing attends to; not where greedy
     no_repeat: int = 0  # no run of this many pieces stands twice in a translation; 0: no guard
     margin: float | None = 2.5  # nats behind a sentence's best at which a hypothesis is dropped
     longest: tuple[float, float] = (2.0, 10.0)  # pieces at most: a factor of the source's, and more

@@ -38,8 +38,8 @@ SURE = 0.9  # confidence of the interval of their gain: one side of it is 95%
 LOST = 0.2  # BLEU that int8 may lose
 FASTER = 1.05  # by how much it must be the faster
 INT8: Plain = {"method": "dynamic"}
-COVERAGES = (0.0, 0.1, 0.3)  # beside the usual one
-LENGTH_PENALTIES = (0.6, 1.5, 2.0)
+COVERAGES = (0.0, 0.1, 0.2)  # beside the usual one
+LENGTH_PENALTIES = (1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _search(
     The best of many on few pairs is the best by luck as a rule: it ships where the interval of its
     gain lies above zero, else the usual search does."""
     options, best = predictor.search, usual
-    none = [{"coverage": 0.0, "length_penalty": value} for value in LENGTH_PENALTIES if value > 1]
+    none = [{"coverage": 0.0, "length_penalty": value} for value in LENGTH_PENALTIES]
     rounds: tuple[list[dict[str, Any]], ...] = (
         [{"coverage": value} for value in COVERAGES],
         none,
