@@ -102,6 +102,17 @@ def test_one_slow_look_does_not_shorten_a_fit(
     assert drive.through().changes == ()
 
 
+def test_a_look_in_a_stall_counts_as_a_slow_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after the fit is many looks: forty times one stall would leave nothing of it."""
+    drive = Drive(tmp_path, monkeypatch, 600.0, lambda now: 1.0)
+    first = drive.pace.plan[0].total_steps
+    drive.now += 40 * LOOK_SECONDS
+    drive.pace.evaluated(40 * LOOK_SECONDS, LOOK_SHARE)
+    assert drive.through().step >= 0.9 * first
+
+
 def test_a_stall_of_half_a_minute_costs_a_fit_no_more_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ OVERRUN = (
 )
 OVERRUN_SECONDS = 0.1  # and at least so much
 MOST_CUT = 2  # one change leaves at least the MOST_CUT-th part of the steps that were left
+SLOWEST_LOOK = 3.0  # times what looks took before, that one slow look counts for at the most
 CUT_SECONDS = 30.0  # left, below which a change may cut all that does not fit
 LONGER = 1.15  # by how much more must fit before the plan is lengthened
 LENGTHEN_UNTIL = 0.7  # of the progress; after it the rate is too low for more steps to pay
@@ -244,8 +245,9 @@ class Pace:
         """Notes a look at a share of the validation split; its seconds are no step's. What comes
         after the fit is many looks, so that one that was slow alone must not count in full."""
         before = self._looks.seconds or seconds
+        seen = min(seconds, SLOWEST_LOOK * before)
         passes = _passes(self._looks, self._recipe, share)
-        self._looks = replace(self._looks, seconds=(before + seconds) / 2, passes=passes)
+        self._looks = replace(self._looks, seconds=(before + seen) / 2, passes=passes)
         self._began += seconds
 
     def _window(self) -> float:

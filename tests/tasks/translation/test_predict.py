@@ -165,6 +165,18 @@ def test_the_picture_waits_for_the_first_sentence_of_a_stream(
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_as_many_translations_come_as_were_asked_for(opened: bundle.Bundle) -> None:
+    answers = opened.predict(list(SOURCES), {"nbest": 5})
+    assert {len(answer["translations"]) for answer in answers} == {5}
+
+
+def test_a_line_of_marks_is_refused_before_it_is_normalised(opened: bundle.Bundle) -> None:
+    """Unicode's composition takes the square of a run of combining marks."""
+    first, second = opened.predict(["e" + "\u0301\u0323" * 250_000, "one red dog"])
+    assert "500,001 characters in one line" in first["error"]
+    assert second["translations"]
+
+
 @pytest.mark.parametrize("beam", [1, 3])
 def test_the_picture_is_of_the_translation_that_is_answered(
     small: bundle.Bundle, beam: int, monkeypatch: pytest.MonkeyPatch

@@ -29,6 +29,7 @@ from shoestring.tasks.translation.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer.model"
 MOST_PIECES = 1_000  # of a source; a longer line is answered with an error in its place
+_MOST_LETTERS = 48 * MOST_PIECES  # more are more pieces, too; to normalise them can take minutes
 BLANK, END = "\u2581", "(end)"  # in a picture
 _WINDOW = 2_048  # lines that are sorted by length together
 _BATCH = 64  # sentences that are translated at once, at most
@@ -199,6 +200,13 @@ class TranslationPredictor:
             answers.append({"input": line, "translations": [blank]})
             if not line.strip():
                 continue
+            if len(line) > _MOST_LETTERS:
+                answers[place] = {
+                    "input": name,
+                    "error": f"{len(line):,} characters in one line; up to {_MOST_LETTERS:,} are "
+                    "looked at: give a sentence a line",
+                }
+                continue
             source = self.pieces(line)
             if len(source) > MOST_PIECES:
                 answers[place] = {
@@ -255,6 +263,8 @@ class TranslationPredictor:
         }
         if options.nbest > changes.get("beam", self.search.beam):
             changes["beam"] = options.nbest
+        if options.nbest > 1:
+            changes["margin"] = None  # it would drop those that were asked for
         return replace(self.search, **changes)
 
     def pieces(self, text: str) -> Ids:

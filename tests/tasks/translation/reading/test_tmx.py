@@ -116,6 +116,16 @@ def test_what_is_no_xml_is_named_with_its_line(tmp_path: Path) -> None:
         tmx.read(path, "en", "de")
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "klingon", "undefined"])
+def test_an_encoding_that_is_not_read_is_refused(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx"
+    path.write_bytes(f'<?xml version="1.0" encoding="{encoding}"?><tmx></tmx>'.encode())
+    with pytest.raises(
+        DataError, match=r"line 1.*encoding that is not read here; save it as UTF-8"
+    ):
+        tmx.languages(path)
+
+
 def test_no_unit_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no translation unit"):
         tmx.read(written(tmp_path), "en", "de")

@@ -140,5 +140,5 @@ def _text(path: Path) -> str:
         raise DataError(
             f"{shown}, line {line:,}: no valid {charset} (byte 0x{byte:02x})"
         ) from error
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:  # the second: "undefined" and its like
         raise DataError(f"{shown}: the charset {charset!r} is not known") from error

@@ -60,6 +60,10 @@ class _Reader:
             return
         except expat.ExpatError as error:
             self._refuse(f"no well-formed XML: {expat.ErrorString(error.code)}", error.lineno)
+        except (LookupError, ValueError):  # from the codec that the declaration names
+            self._refuse(
+                "its XML declaration names an encoding that is not read here; save it as UTF-8", 1
+            )
         if not self.units:
             raise DataError(f"{printable(str(self.path))} has no translation unit; is it a TMX?")
 
