@@ -9,7 +9,7 @@ import pytest
 from shoestring.core.errors import DataError
 from shoestring.core.protocols import silent
 from shoestring.tasks.translation.options import TranslationOptions
-from shoestring.tasks.translation.reading import direction, sources
+from shoestring.tasks.translation.reading import direction, formats, sources
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -94,6 +94,28 @@ def test_folders_of_locales(tmp_path: Path) -> None:
 def test_one_file_of_both_sides(name: str, tmp_path: Path) -> None:
     touch(tmp_path, name)
     assert [name for name, _, _ in parts(tmp_path / name)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "good"),
+    [
+        ("a.tsv", "house", "house\tHaus"),
+        ("a.tsv", "", "house\tHaus"),
+        ("a.jsonl", '{"source": ', '{"source": "house", "target": "Haus"}'),
+        ("a.jsonl", '{"en": "house"}', '{"en": "house", "de": "Haus"}'),
+    ],
+)
+def test_a_broken_first_line_is_a_line_and_not_another_format(
+    name: str, broken: str, good: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(f"{broken}\n{good}\n{good}\n", encoding="utf-8")
+    (part,) = sources.read(str(path), silent).parts
+    found = formats.read(part.kind, path, "en", "de", stop=False)
+    assert (found.sources[1], found.targets[1]) == ("house", "Haus")
+    if broken:
+        with pytest.raises(DataError, match="line 1"):
+            formats.read(part.kind, path, "en", "de", stop=True)
 
 
 def test_what_is_not_recognized(tmp_path: Path) -> None:

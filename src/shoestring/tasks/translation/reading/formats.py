@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shoestring.tasks.translation.reading import jsonl, po, tmx, tsv
 from shoestring.tasks.translation.reading.pairs import Pairs
-from shoestring.tasks.translation.reading.text import first_line
+from shoestring.tasks.translation.reading.text import first_lines
 
 _KINDS = {
     ".tsv": "tsv",
@@ -32,7 +32,7 @@ def stem(path: Path) -> str:
 def plausible(kind: str, path: Path) -> bool:
     """Whether the beginning looks like parallel text; tables and JSON lines hold other things."""
     if kind == "tsv":
-        return "\t" in first_line(path)
+        return any("\t" in line for line in first_lines(path))
     return jsonl.plausible(path) if kind == "jsonl" else True
 
 

@@ -17,6 +17,7 @@ from shoestring.data.names import printable
 
 MOST_BYTES = 4 << 30  # of one file, unpacked; a few kilobytes of gzip can hold terabytes
 _BLOCK = 1 << 20
+_SEEN = 20  # lines from which a format is told: the first of them may be broken
 _MARK = b"\xef\xbb\xbf"
 _PACKED = b"\x1f\x8b"
 
@@ -99,15 +100,21 @@ def lines(path: Path, broken: Broken) -> list[str]:
 
 def first_line(path: Path) -> str:
     """The first line of a file, packed or not; empty where it cannot be read as text."""
+    return next(iter(first_lines(path, 1)), "")
+
+
+def first_lines(path: Path, most: int = _SEEN) -> list[str]:
+    """Some lines from the beginning of a file, packed or not; none where it cannot be read."""
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _PACKED
             file.seek(0)
             with gzip.GzipFile(fileobj=file) if packed else file as content:
-                line = content.readline(_BLOCK)
+                found = [line for _ in range(most) if (line := content.readline(_BLOCK))]
     except (OSError, EOFError, zlib.error):
-        return ""
-    return normal(line.removeprefix(_MARK).decode("utf-8", "replace").rstrip("\r\n"))
+        return []
+    found[:1] = [line.removeprefix(_MARK) for line in found[:1]]
+    return [normal(line.decode("utf-8", "replace").rstrip("\r\n")) for line in found]
 
 
 def normal(text: str) -> str:
