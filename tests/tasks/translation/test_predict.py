@@ -165,6 +165,12 @@ def test_the_picture_waits_for_the_first_sentence_of_a_stream(
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_blanks_around_a_sentence_change_nothing(small: bundle.Bundle) -> None:
+    """Training and grading take them off."""
+    lines = ["one red dog", "  one red dog", "one red dog \u00a0", "one\tred dog"]
+    assert len({texts(small.predict(line))[0] for line in lines}) == 1
+
+
 def test_as_many_translations_come_as_were_asked_for(opened: bundle.Bundle) -> None:
     answers = opened.predict(list(SOURCES), {"nbest": 5})
     assert {len(answer["translations"]) for answer in answers} == {5}

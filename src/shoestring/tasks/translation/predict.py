@@ -207,7 +207,7 @@ class TranslationPredictor:
                     "looked at: give a sentence a line",
                 }
                 continue
-            source = self.pieces(line)
+            source = self.pieces(line.strip().replace("\t", " "))  # as what was trained and graded
             if len(source) > MOST_PIECES:
                 answers[place] = {
                     "input": name,
