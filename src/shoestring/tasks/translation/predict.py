@@ -192,28 +192,13 @@ class TranslationPredictor:
         answers: list[Plain] = []
         places, sources = list[int](), list[Ids]()
         for place, line in enumerate(group):
-            name = f"line {number + place + 1}"
-            if isinstance(line, Unreadable):
-                answers.append({"input": name, "error": line.error})
+            source = line if isinstance(line, Unreadable) else self._source(line)
+            if isinstance(source, Unreadable):
+                answers.append({"input": f"line {number + place + 1}", "error": source.error})
                 continue
             blank = {"text": ""} | ({"score": 0.0} if options.scores else {})
             answers.append({"input": line, "translations": [blank]})
-            if not line.strip():
-                continue
-            if len(line) > _MOST_LETTERS:
-                answers[place] = {
-                    "input": name,
-                    "error": f"{len(line):,} characters in one line; up to {_MOST_LETTERS:,} are "
-                    "looked at: give a sentence a line",
-                }
-                continue
-            source = self.pieces(line.strip().replace("\t", " "))  # as what was trained and graded
-            if len(source) > MOST_PIECES:
-                answers[place] = {
-                    "input": name,
-                    "error": f"{len(source) - 1:,} pieces in one line; up to {MOST_PIECES - 1:,} "
-                    "are translated: give a sentence a line",
-                }
+            if source is None:
                 continue
             places.append(place)
             sources.append(source)
@@ -232,13 +217,27 @@ class TranslationPredictor:
             answers[place] = {**answers[place], "translations": texts}
         return answers, self._attended(sources[0], found[0][0]) if attend and found else None
 
-    def attended(self, line: str, wanted: SearchOptions | None = None) -> Attended | None:
+    def _source(self, line: str) -> Ids | Unreadable | None:
+        """The pieces of a sentence, without the blanks around it, as training and grading take
+        them off, and with a blank for a tab; None where nothing is left."""
+        text = line.strip().replace("\t", " ")
+        if not text:
+            return None
+        if len(line) > _MOST_LETTERS:
+            found, most = f"{len(line):,} characters", f"{_MOST_LETTERS:,} are looked at"
+        elif len(pieces := self.pieces(text)) > MOST_PIECES:
+            found, most = f"{len(pieces) - 1:,} pieces", f"{MOST_PIECES - 1:,} are translated"
+        else:
+            return pieces
+        return Unreadable(f"{found} in one line; up to {most}: give a sentence a line")
+
+    def attended(self, line: str) -> Attended | None:
         """The pieces of a sentence and of its translation, each as it is written, and (T, S) how
         much each of these looked at each of those; None for one that is not translated."""
-        source = self.pieces(line) if line.strip() else np.zeros(0, np.int64)
-        if not 0 < len(source) <= MOST_PIECES:
+        source = self._source(line)
+        if source is None or isinstance(source, Unreadable):
             return None
-        ((best,),) = search(self.steps, [source], wanted or self.search, attention=True)
+        ((best,),) = search(self.steps, [source], self.search, attention=True)
         return self._attended(source, best)
 
     def _attended(self, source: Ids, best: Hypothesis) -> Attended:

@@ -19,18 +19,18 @@ _INNER = "translation"  # {"translation": {"en": ..., "de": ...}} is how some hu
 
 def languages(path: Path) -> Sequence[str]:
     """Of the first object, in its order; none where the keys are source and target."""
-    _, first = _first(path)
+    _, first = _first(first_lines(path))
     return [] if _by_name(first) is not None else _codes(first)
 
 
 def plausible(path: Path) -> bool:
     """Whether one of the first lines has two sides."""
-    return bool(_first(path)[1])
+    return bool(_first(first_lines(path))[1])
 
 
-def _first(path: Path) -> tuple[int, Mapping[str, Any]]:
+def _first(every: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
     """The first object with two sides and its line; lines before it may be broken."""
-    for number, line in enumerate(first_lines(path), 1):
+    for number, line in enumerate(every, 1):
         found = _object(line) or {}
         if _by_name(found) is not None or len(_codes(found)) > 1:
             return number, found
@@ -46,7 +46,7 @@ def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
     """Raises DataError where the first object has no such languages."""
     broken = Broken(path, stop)
     every = lines(path, broken)
-    at, first = _first(path)
+    at, first = _first(every)
     keys = (_by_name(first) or _by_language(first, source, target, path, at)) if first else None
     sources, targets = [], []
     for number, line in enumerate(every, 1):
