@@ -98,6 +98,15 @@ def test_groups_are_full_where_there_is_enough(tmp_path: Path) -> None:
     assert set(sizes[:-1]) == {512}
 
 
+def test_groups_of_long_lines_are_bounded_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "MOST_WAITING", 25)
+    path = tmp_path / "a.txt"
+    path.write_text(f"{'a' * 10}\n" * 7)
+    assert [len(group) for group in Lines([str(path)]).groups(5)] == [3, 3, 1]
+
+
 def test_a_line_in_a_pipe_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as stream, open(writing, "wb", buffering=0) as pipe:
@@ -122,5 +131,6 @@ def test_an_answer_is_one_line_in_columns() -> None:
     best, second = {"text": "Ein\tHund", "score": -0.25}, {"text": "Der Hund", "score": -1.0}
     assert rendered({"translations": [best]}) == "Ein Hund\t-0.2500"
     assert rendered({"translations": [best, second]}) == "Ein Hund\t-0.2500\tDer Hund\t-1.0000"
+    assert rendered({"translations": [{"text": "a\nb\r\nc"}]}) == "a b  c"  # pieces can be bytes
     assert rendered({"translations": [{"text": "", "score": 0.0}]}) == ""
     assert rendered({"input": "line 3", "error": "line 3 is not UTF-8"}) == ""

@@ -71,6 +71,29 @@ def test_the_other_direction(corpus: Path) -> None:
     assert found.fingerprint != load(corpus, source="en").fingerprint
 
 
+def test_blanks_of_a_source_are_as_one_and_a_target_is_as_written(corpus: Path) -> None:
+    pairs = [("the\u00a0dog  runs\there", "der\u00a0Hund  l\u00e4uft\there"), *PAIRS[1:200]]
+    write(corpus, "train", pairs)
+    found = load(corpus, source="en")
+    first = pairs_of(found.train)[0]
+    assert first == ("the dog runs here", "der\u00a0Hund  l\u00e4uft\there")
+
+
+def test_a_table_of_other_languages_by_its_first_line_is_told_of(tmp_path: Path) -> None:
+    """Two words can both be codes of languages; such a file is not to be left out in silence."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for stem, head, pairs in (("train", "en\tde", PAIRS[:200]), ("val", "it\tan", PAIRS[200:])):
+        rows = "".join(f"{a}\t{b}\n" for a, b in pairs)
+        (folder / f"{stem}.tsv").write_text(f"{head}\n{rows}", encoding="utf-8")
+    found = load(folder, source="en", target="de")
+    (told,) = [f.message for f in found.findings if f.kind == "languages"]
+    assert told.startswith("val has it, an, by the first line of val.tsv; if that is a pair")
+    assert told.endswith("not used")
+    with pytest.raises(DataError, match=r"no 'fr', asked .*by the first line of train\.tsv"):
+        load(folder, source="fr", target="de")
+
+
 def test_facts_and_pieces(corpus: Path) -> None:
     found = load(corpus, source="en", pieces=400)
     assert found.facts["source"], found.facts["target"] == ("en", "de")

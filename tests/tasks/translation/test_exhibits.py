@@ -40,11 +40,15 @@ def test_samples_are_spread_and_drawn_and_the_worst_come_in_order(opened, outcom
 
 
 def test_attention_is_told_in_words(opened) -> None:
-    picture = attention(opened.predictor, "one red dog")
+    picture = attention(opened.predictor, "one red dog", "ein roter Hund")
     assert picture is not None
     assert picture.description.count(" at ") >= 2
     assert "(end) at " in picture.description
-    assert attention(opened.predictor, " ") is None
+    written = picture.description.rpartition(": ")[2].partition("(end) at ")[0]
+    words = [part.partition(" at ")[0] for part in written.split(", ")[:-1]]
+    assert words == ["ein", "roter", "Hund"]  # those that were graded, not of a search of its own
+    assert attention(opened.predictor, " ", "ein") is None
+    assert attention(opened.predictor, "one", "") is None
 
 
 def test_without_the_sentences_the_lengths_are_left(outcomes) -> None:

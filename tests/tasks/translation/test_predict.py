@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from shoestring.bundle import bundle
 from shoestring.bundle.verify import verify
 from shoestring.core.errors import BundleError, UserError
 from shoestring.core.protocols import silent
-from shoestring.tasks.translation import heatmap
+from shoestring.tasks.translation import asked, grading, heatmap
 from shoestring.tasks.translation import predict as predicting
 from shoestring.tasks.translation.answering import AnswerOptions, Unreadable
-from shoestring.tasks.translation.predict import MOST_PIECES, TranslationPredictor
+from shoestring.tasks.translation.asked import MOST_PIECES
+from shoestring.tasks.translation.predict import TranslationPredictor
 from shoestring.tasks.translation.scores import scores
+from shoestring.tasks.translation.search import search
 from shoestring.tasks.translation.special import EOS
+from shoestring.tasks.translation.steps import looked
 from tests.tasks.translation.shipping import SOURCES, examples, made
 
 
@@ -136,15 +140,15 @@ def test_windows_come_as_lines_do(opened: bundle.Bundle, monkeypatch: pytest.Mon
 
 def test_batches_hold_sentences_of_like_length_and_a_bounded_number_of_pieces() -> None:
     lengths = np.random.default_rng(0).integers(1, 900, 500).tolist()
-    batches = list(predicting._batches(lengths))
+    batches = list(asked.batches(lengths))
     assert sorted(place for batch in batches for place in batch) == list(range(500))
     flat = [lengths[place] for batch in batches for place in batch]
     assert flat == sorted(flat)
     for batch in batches:
         assert len(batch) <= 64
         assert len(batch) * max(lengths[place] for place in batch) <= 4_096
-    assert list(predicting._batches([])) == []
-    assert list(predicting._batches([5_000, 1])) == [[1], [0]]
+    assert list(asked.batches([])) == []
+    assert list(asked.batches([5_000, 1])) == [[1], [0]]
 
 
 def test_attention_becomes_a_picture(opened: bundle.Bundle, tmp_path: Path) -> None:
@@ -165,10 +169,51 @@ def test_the_picture_waits_for_the_first_sentence_of_a_stream(
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_blanks_around_a_sentence_change_nothing(small: bundle.Bundle) -> None:
-    """Training and grading take them off."""
-    lines = ["one red dog", "  one red dog", "one red dog \u00a0", "one\tred dog"]
+def test_blanks_of_any_kind_are_as_one(small: bundle.Bundle) -> None:
+    """Training, grading and answering read a source alike."""
+    lines = ["one red dog", "  one red dog", "one red dog \u00a0", "one\tred\u00a0dog"]
+    lines += ["one  red\u3000\u2028dog"]
     assert len({texts(small.predict(line))[0] for line in lines}) == 1
+    pairs = examples(1)
+    found = [small.predictor.outcomes(pairs.respelt([line]), silent) for line in lines]
+    assert len({str(one["hypotheses"][0]) for one in found}) == 1
+
+
+def test_long_lines_are_not_gathered_in_a_window_of_many(
+    opened: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "MOST_WAITING", 60)
+    taken = []
+
+    def lines() -> Iterator[str]:
+        for line in ["one red dog " * 4] * 6:
+            taken.append(line)
+            yield line
+
+    answers = opened.answers(lines())
+    next(answers)
+    assert len(taken) == 2
+    assert len(list(answers)) == 5
+
+
+def test_a_picture_of_nothing_is_not_passed_over(opened: bundle.Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    answers = opened.answers(["", " "], {"attention": str(path)})
+    assert texts([next(answers), next(answers)]) == ["", ""]
+    with pytest.raises(UserError, match=r"no sentence was translated, so .*a\.png was not drawn"):
+        next(answers)
+    assert not path.exists()
+
+
+def test_a_given_translation_looks_as_a_found_one_did(opened: bundle.Bundle) -> None:
+    predictor = opened.predictor
+    source = predictor.tokenizer.source("one red dog")
+    greedy = replace(predictor.search, beam=1)
+    ((best,),) = search(predictor.steps, [source], greedy, attention=True)
+    looks = looked(predictor.steps, source, np.array(best.pieces, np.int64))
+    assert best.attention is not None
+    assert looks.shape == (len(best.pieces) + 1, len(source))
+    assert looks[: len(best.attention)] == pytest.approx(best.attention, abs=1e-5)
 
 
 def test_as_many_translations_come_as_were_asked_for(opened: bundle.Bundle) -> None:
@@ -225,10 +270,11 @@ def test_a_source_too_long_to_be_translated_counts_as_an_empty_translation(
     opened: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some, read = examples(12), list[list[int]]()
-    lengths = [len(opened.predictor.pieces(text)) for text in some.sources]
+    lengths = [len(opened.predictor.tokenizer.source(text)) for text in some.sources]
     limit = sorted(lengths)[6]
     assert limit < max(lengths)
-    monkeypatch.setattr(predicting, "MOST_PIECES", limit)
+    for module in (asked, grading, predicting):
+        monkeypatch.setattr(module, "MOST_PIECES", limit)
     start = opened.predictor.steps.start
 
     def started(sources: list, *rest: object) -> object:
@@ -244,6 +290,23 @@ def test_a_source_too_long_to_be_translated_counts_as_an_empty_translation(
     assert found["hypotheses"].tolist() == told
     assert [text == "" for text in told] == [length > limit for length in lengths]
     assert (found["tokens"] > 0).all()
+    assert found["too_long"].tolist() == [length > limit for length in lengths]
+    said = scores(found, opened.manifest["facts"]).details["too_long"]
+    assert said.startswith(f"{sum(length > limit for length in lengths)} sources are longer than")
+
+
+def test_an_endless_translation_does_not_widen_the_outcomes_of_all(
+    opened: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An array of texts gives every one of them the room of the longest."""
+    whole = opened.predictor.outcomes(examples(9), silent)
+    monkeypatch.setattr(grading, "MOST_KEPT", 5)
+    found = opened.predictor.outcomes(examples(9), silent)
+    assert max(map(len, whole["hypotheses"])) > 5
+    assert [text if len(text) <= 5 else f"{text[:4]}…" for text in whole["hypotheses"]] == (
+        found["hypotheses"].tolist()
+    )
+    assert (found["chrf_counts"] == whole["chrf_counts"]).all()
 
 
 def test_outcomes_of_nothing_are_empty(opened: bundle.Bundle) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from shoestring.core.errors import BundleError
 from shoestring.core.protocols import Predictor
 from shoestring.core.receipt import Interval
 from shoestring.core.run import Recipe, Run
-from shoestring.tasks.translation import graph, settle
+from shoestring.tasks.translation import asked, graph, settle
 from shoestring.tasks.translation.predict import TranslationPredictor
 from shoestring.tasks.translation.scores import bleu
 from shoestring.tasks.translation.search import SearchOptions
 from shoestring.tasks.translation.settle import Pairs, Tried, settled
+from shoestring.tasks.translation.special import EOS
 from tests.tasks.translation.shipping import FACTS, TOKENIZER, examples, model, sessions
 
 Measured = Callable[[bool, SearchOptions], tuple[float, float]]  # BLEU, sentences a second
@@ -166,6 +168,24 @@ def test_the_pairs_are_translated_and_timed() -> None:
     assert 0 <= found.bleu <= 100
     assert found.sentences_per_second > 0
     assert len(pairs.chosen) == 20
+
+
+def test_a_source_that_is_cut_keeps_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, predictor = opened(a_run())
+    assert isinstance(predictor, TranslationPredictor)
+    monkeypatch.setattr(asked, "MOST_PIECES", 4)
+    read = list[np.ndarray]()
+
+    def translations(sources: list[np.ndarray], *_: object, **__: object) -> list[Any]:
+        read.extend(sources)
+        return [[SimpleNamespace(pieces=[])] for _ in sources]
+
+    monkeypatch.setattr(predictor, "translations", translations)
+    pairs = Pairs(predictor, examples())
+    pairs.choose(20)
+    pairs.tried(predictor, predictor.search)
+    assert max(map(len, read)) == 4
+    assert {source[-1] for source in read} == {EOS}
 
 
 def test_greedy_search_ships_where_a_budget_has_no_time_to_grade_a_beam(

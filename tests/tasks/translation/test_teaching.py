@@ -122,8 +122,11 @@ def test_unlabelled_sentences_are_more_to_learn_from(
 ) -> None:
     file = tmp_path / "more.en"
     held, known = next(iter(dataset.held_sources())), dataset.train.sources[0]
-    fresh = ["red red red red red", "two two two two", "blue  blue cat"]
-    file.write_text("\n".join([*fresh, fresh[0], "", held.upper(), known]) + "\n", "utf-8")
+    fresh = ["red red red red red", "two two two two", "blue blue cat"]
+    file.write_text(
+        "\n".join([*fresh, fresh[0], "blue  blue\u00a0cat", "", held.upper(), known]) + "\n",
+        "utf-8",
+    )
     lesson = Lesson("t", Knows(), train=False, unlabelled=str(file))
     _, found = taught(run, lesson)
     assert found == {fresh[0]: "ROT ROT ROT ROT ROT", fresh[2]: "BLAU BLAU KATZE"}

@@ -18,6 +18,8 @@ from shoestring.data.names import printable
 MOST_BEAM = 64
 STANDARD_INPUT = "-"
 MOST_BYTES = 1 << 20  # of a line, which no network takes; the rest of a longer one is not kept
+MOST_WAITING = 1 << 22  # bytes of lines that are handed on together
+_LINE = str.maketrans("\t\n\r", "   ")  # what would divide columns or lines of output
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _is_text(word: str) -> bool:
 
 def _groups(stream: BinaryIO, name: str, most: int) -> Iterator[list[str | Unreadable]]:
     waiting: list[str | Unreadable] = []
-    rest, number = b"", 0
+    rest, number, size = b"", 0, 0
     read = getattr(stream, "read1", stream.read)  # what is there, at least a byte
     while chunk := read(1 << 16):
         first, *others = chunk.split(b"\n")
@@ -116,12 +118,13 @@ def _groups(stream: BinaryIO, name: str, most: int) -> Iterator[list[str | Unrea
         for line in lines:
             number += 1
             waiting.append(_text(line, name, number))
-            if len(waiting) == most:
+            size += len(line)
+            if len(waiting) == most or size > MOST_WAITING:
                 yield waiting
-                waiting = []
+                waiting, size = [], 0
         if waiting and not _more_is_there(stream):
             yield waiting
-            waiting = []
+            waiting, size = [], 0
     if rest:
         waiting.append(_text(rest, name, number + 1))
     if waiting:
@@ -161,7 +164,7 @@ def rendered(answer: Plain) -> str:
         return ""
     columns: list[str] = []
     for found in answer["translations"]:
-        columns.append(" ".join(found["text"].split("\t")))
+        columns.append(found["text"].translate(_LINE))
         if "score" in found:
             columns.append(f"{found['score']:.4f}")
     return "\t".join(columns)

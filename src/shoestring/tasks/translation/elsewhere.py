@@ -16,7 +16,8 @@ from shoestring.core.errors import DataError, UserError
 from shoestring.core.protocols import Predictor
 from shoestring.core.receipt import Plain
 from shoestring.tasks.translation import marian, pretrained
-from shoestring.tasks.translation.predict import MOST_PIECES, TOKENIZER, TranslationPredictor
+from shoestring.tasks.translation.asked import MOST_PIECES
+from shoestring.tasks.translation.predict import TOKENIZER, TranslationPredictor
 from shoestring.tasks.translation.special import BOS, EOS, PAD, UNK
 from shoestring.tasks.translation.tokenizer import Tokenizer
 

@@ -53,7 +53,7 @@ def _exhibits(
             source = examples.sources[place]
             picture = None
             if predictor is not None and drawn < MOST_DRAWN and len(source) <= MOST_DRAWN_LETTERS:
-                picture = attention(predictor, source)
+                picture = attention(predictor, source, str(outcomes["hypotheses"][place]))
                 drawn += picture is not None
             passages.append(_passage(outcomes, examples, place, scores_B, picture))
         yield Passages(
@@ -86,11 +86,12 @@ def _passage(
     return Passage(texts, picture)
 
 
-def attention(predictor: TranslationPredictor, text: str) -> Picture | None:
-    """Where the translation of a sentence looked; None for one that is not translated."""
+def attention(predictor: TranslationPredictor, text: str, translation: str) -> Picture | None:
+    """Where a translation that was graded looked; None for a sentence that has none. To search
+    anew could find another one: in int8 it hangs on what else is in the batch."""
     from shoestring.tasks.translation import heatmap  # brings Pillow
 
-    found = predictor.attended(text)
+    found = predictor.attended(text, translation)
     if found is None:
         return None
     source, target, shares_TS = heatmap.words(*found)

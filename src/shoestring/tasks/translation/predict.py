@@ -5,10 +5,8 @@ Shapes: B sentences, S source pieces, T target pieces. Runs without torch.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -18,22 +16,24 @@ from shoestring.core.errors import BundleError, DataError, UserError
 from shoestring.core.plain import from_plain
 from shoestring.core.protocols import Examples, Outcomes, Progress
 from shoestring.core.receipt import Plain
-from shoestring.tasks.translation import scores as scoring
-from shoestring.tasks.translation.answering import AnswerOptions, Lines, Unreadable
+from shoestring.tasks.translation import grading
+from shoestring.tasks.translation.answering import (
+    MOST_WAITING,
+    AnswerOptions,
+    Lines,
+    Unreadable,
+)
+from shoestring.tasks.translation.asked import MOST_LETTERS, MOST_PIECES, batches, sentence
 from shoestring.tasks.translation.examples import TranslationExamples
 from shoestring.tasks.translation.hypotheses import Hypothesis, Ids
 from shoestring.tasks.translation.search import SearchOptions, search
 from shoestring.tasks.translation.special import EOS, FIRST_BYTE, FIRST_LEARNED
-from shoestring.tasks.translation.steps import FORCED, GraphSteps, judged
+from shoestring.tasks.translation.steps import FORCED, GraphSteps, judged, looked
 from shoestring.tasks.translation.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer.model"
-MOST_PIECES = 1_000  # of a source; a longer line is answered with an error in its place
-_MOST_LETTERS = 48 * MOST_PIECES  # more are more pieces, too; to normalise them can take minutes
 BLANK, END = "\u2581", "(end)"  # in a picture
 _WINDOW = 2_048  # lines that are sorted by length together
-_BATCH = 64  # sentences that are translated at once, at most
-_BATCH_PIECES = 4_096  # of them with their padding, at most: long sentences go in smaller batches
 _GOLDEN_LENGTHS = (3, 9, 17)  # pieces
 
 Attended = tuple[list[str], list[str], NDArray[np.float32]]  # pieces S and T, and (T, S)
@@ -76,6 +76,10 @@ class TranslationPredictor:
                 drawn = True
             yield from answers
             number += len(group)
+        if not drawn:
+            raise UserError(
+                f"no sentence was translated, so {options.attention} was not drawn: give one"
+            )
 
     def translations(
         self,
@@ -88,7 +92,7 @@ class TranslationPredictor:
         """Of sources in pieces, each with its end, in any order and number; those of the source
         at `attended` know where they looked."""
         found: list[list[Hypothesis]] = [[] for _ in sources]
-        for places in _batches([len(source) for source in sources]):
+        for places in batches([len(source) for source in sources]):
             batch = [sources[place] for place in places]
             looks = attended in places
             hypotheses = search(
@@ -99,48 +103,11 @@ class TranslationPredictor:
         return found
 
     def outcomes(self, examples: Examples, progress: Progress) -> Outcomes:
-        """hashes (B,) uint64; hypotheses (B,); the statistics of `scores.sentence_statistics`;
-        log_probability (B,) of the references, tokens (B,) and tokens_right (B,) of their pieces;
-        seconds (B,) of search and pieces (B,) that it wrote. What is too long to be translated has
-        an empty hypothesis, as it gets an empty line, and is judged on as much as is taken."""
+        """As `grading.outcomes`, with the bundle's own search."""
         pairs = cast(TranslationExamples, examples)  # a task gets its own back
-        count = len(pairs)
-        whole = [self.pieces(text) for text in pairs.sources]
-        sources = [_cut(source) for source in whole]
-        targets = [np.array(self.tokenizer.encode(text), np.int64) for text in pairs.targets]
-        targets = [target[:MOST_PIECES] for target in targets]
-        texts = [""] * count
-        numbers = {
-            "log_probability": np.zeros(count),
-            "tokens": np.zeros(count, np.int64),
-            "tokens_right": np.zeros(count, np.int64),
-            "seconds": np.zeros(count),
-            "pieces": np.zeros(count, np.int64),
-        }
-        done = 0
-        progress("translating", 0, count)
-        for places in _batches([len(source) for source in sources]):
-            batch = [sources[place] for place in places]
-            started = time.perf_counter()
-            found = search(self.steps, batch, self.search, scores=False)
-            numbers["seconds"][places] = (time.perf_counter() - started) / len(places)
-            logs, right, tokens = judged(self.steps, batch, [targets[place] for place in places])
-            numbers["log_probability"][places] = logs.sum(axis=1)
-            numbers["tokens_right"][places] = right.sum(axis=1)
-            numbers["tokens"][places] = tokens
-            for place, (best,) in zip(places, found, strict=True):
-                if len(whole[place]) > MOST_PIECES:
-                    continue
-                texts[place] = self.tokenizer.decode(best.pieces)
-                numbers["pieces"][place] = len(best.pieces) + best.ended
-            done += len(places)
-            progress("translating", done, count)
-        return {
-            "hashes": np.asarray(pairs.hashes),
-            "hypotheses": np.array(texts, np.str_),
-            **scoring.sentence_statistics(texts, list(pairs.targets), self.facts),
-            **numbers,
-        }
+        return grading.outcomes(
+            pairs, self.steps, self.tokenizer, self.search, self.facts, progress
+        )
 
     def golden(
         self, inputs: Mapping[str, NDArray[Any]] | None = None
@@ -218,27 +185,26 @@ class TranslationPredictor:
         return answers, self._attended(sources[0], found[0][0]) if attend and found else None
 
     def _source(self, line: str) -> Ids | Unreadable | None:
-        """The pieces of a sentence, without the blanks around it, as training and grading take
-        them off, and with a blank for a tab; None where nothing is left."""
-        text = line.strip().replace("\t", " ")
+        """The pieces of a sentence; None where it holds nothing but blanks."""
+        text = sentence(line)
         if not text:
             return None
-        if len(line) > _MOST_LETTERS:
-            found, most = f"{len(line):,} characters", f"{_MOST_LETTERS:,} are looked at"
-        elif len(pieces := self.pieces(text)) > MOST_PIECES:
+        if len(text) > MOST_LETTERS:
+            found, most = f"{len(text):,} characters", f"{MOST_LETTERS:,} are looked at"
+        elif len(pieces := self.tokenizer.source(text)) > MOST_PIECES:
             found, most = f"{len(pieces) - 1:,} pieces", f"{MOST_PIECES - 1:,} are translated"
         else:
             return pieces
         return Unreadable(f"{found} in one line; up to {most}: give a sentence a line")
 
-    def attended(self, line: str) -> Attended | None:
-        """The pieces of a sentence and of its translation, each as it is written, and (T, S) how
-        much each of these looked at each of those; None for one that is not translated."""
-        source = self._source(line)
-        if source is None or isinstance(source, Unreadable):
+    def attended(self, line: str, translation: str) -> Attended | None:
+        """The pieces of a sentence and of a given translation, each as it is written, and (T, S)
+        how much each of these looks at each of those; None where either has none."""
+        source, target = self._source(line), self.tokenizer.encode(translation)
+        if source is None or isinstance(source, Unreadable) or not target:
             return None
-        ((best,),) = search(self.steps, [source], self.search, attention=True)
-        return self._attended(source, best)
+        looks = looked(self.steps, source, np.array(target, np.int64))
+        return self._labels(source.tolist()), self._labels([*target, EOS]), looks
 
     def _attended(self, source: Ids, best: Hypothesis) -> Attended:
         assert best.attention is not None
@@ -266,9 +232,6 @@ class TranslationPredictor:
             changes["margin"] = None  # it would drop those that were asked for
         return replace(self.search, **changes)
 
-    def pieces(self, text: str) -> Ids:
-        return np.array([*self.tokenizer.encode(text), EOS], np.int64)
-
     def _pattern(self, length: int) -> Ids:
         """A source of so many pieces, without random numbers."""
         first = min(FIRST_LEARNED, self.steps.pieces - 1)  # behind the special pieces and the bytes
@@ -285,11 +248,16 @@ class _Several:
     inputs: Iterable[Any]
 
     def groups(self, most: int) -> Iterator[list[str | Unreadable]]:
-        lines = iter(self.inputs)
-        while group := list(islice(lines, most)):
-            for line in group:
-                if not isinstance(line, str | Unreadable):
-                    raise UserError(f"a sentence is text, not {type(line).__name__}")
+        group, letters = list[str | Unreadable](), 0
+        for line in self.inputs:
+            if not isinstance(line, str | Unreadable):
+                raise UserError(f"a sentence is text, not {type(line).__name__}")
+            group.append(line)
+            letters += len(line) if isinstance(line, str) else 0
+            if len(group) == most or letters > MOST_WAITING:
+                yield group
+                group, letters = [], 0
+        if group:
             yield group
 
 
@@ -300,24 +268,6 @@ def _groups(inputs: Any) -> Iterator[list[str | Unreadable]]:
         raise UserError(f"sentences are a list of texts, not {type(inputs).__name__}")
     given = inputs if isinstance(inputs, Lines) else _Several(inputs)
     return given.groups(_WINDOW)
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of sources of like length, shortest first."""
-    order = np.argsort(np.asarray(lengths, np.int64), kind="stable").tolist()
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) == _BATCH or (len(batch) + 1) * lengths[place] > _BATCH_PIECES):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
-
-
-def _cut(source: Ids) -> Ids:
-    """As much of a source as is taken, with its end."""
-    return source if len(source) <= MOST_PIECES else np.append(source[: MOST_PIECES - 1], EOS)
 
 
 def _padded(rows: Sequence[Ids]) -> Ids:

@@ -19,6 +19,8 @@ from shoestring.core.errors import UserError
 from shoestring.core.protocols import Outcomes, Statistics
 from shoestring.core.receipt import Interval, Plain, Scores
 from shoestring.data import resample
+from shoestring.data.names import counted
+from shoestring.tasks.translation.asked import MOST_PIECES
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -130,6 +132,12 @@ def scores(outcomes: Outcomes, facts: Plain) -> Scores:
     details["length_ratio"] = float(lengths[0] / max(lengths[1], 1.0))
     if "seconds" in outcomes:
         details |= _speed(outcomes)
+    untranslated = int(np.count_nonzero(outcomes.get("too_long", ())))
+    if untranslated:
+        details["too_long"] = (
+            f"{counted(untranslated, 'source is', 'sources are')} longer than {MOST_PIECES - 1:,} "
+            "pieces, which is translated with an empty line"
+        )
     details["by_length"] = _by_length(outcomes)
     return Scores(
         quality=interval.value,

@@ -21,8 +21,9 @@ from shoestring.core.receipt import Interval, Plain
 from shoestring.core.run import Run
 from shoestring.data import resample
 from shoestring.data.names import counted
+from shoestring.tasks.translation.asked import cut
 from shoestring.tasks.translation.examples import TranslationExamples
-from shoestring.tasks.translation.predict import MOST_PIECES, TranslationPredictor
+from shoestring.tasks.translation.predict import TranslationPredictor
 from shoestring.tasks.translation.scores import bleu, bleu_rows
 from shoestring.tasks.translation.search import SearchOptions
 
@@ -74,7 +75,7 @@ class Pairs:
 
     def tried(self, predictor: TranslationPredictor, options: SearchOptions) -> Tried:
         """The chosen pairs translated."""
-        sources = [predictor.pieces(self._examples.sources[i])[:MOST_PIECES] for i in self.chosen]
+        sources = [cut(predictor.tokenizer.source(self._examples.sources[i])) for i in self.chosen]
         began = time.perf_counter()
         found = predictor.translations(sources, options, scores=False)
         seconds = time.perf_counter() - began

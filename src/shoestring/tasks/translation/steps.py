@@ -226,6 +226,19 @@ def judged(
     return logs_AT, right_AT, counts_A
 
 
+def looked(steps: GraphSteps, source: Ids, target: Ids) -> Floats:
+    """(T, S) how much each piece of a given target, and its end, looks at each piece of a source.
+    The source comes with its end, the target without."""
+    state, _ = steps.start([source], 1, True, True)
+    row, rows = np.zeros(1, np.int64), []
+    for piece in [BOS, *target.tolist()]:
+        found = steps.step(state, row, np.array([piece], np.int64), row)
+        assert found.attention is not None
+        rows.append(found.attention[0, : len(source)])
+        state = found.state
+    return np.stack(rows)
+
+
 def positions(begin: int, count: int, units: int) -> Floats:
     """(count, units) sines, then cosines, of the positions from `begin` on, Vaswani et al. 2017."""
     half = units // 2

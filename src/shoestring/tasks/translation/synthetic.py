@@ -15,6 +15,7 @@ import numpy as np
 
 from shoestring.core.errors import DataError
 from shoestring.data import cache
+from shoestring.tasks.translation.asked import sentence
 from shoestring.tasks.translation.examples import Texts, TranslationExamples
 from shoestring.tasks.translation.ragged import Ragged, ends
 from shoestring.tasks.translation.rows import hashes
@@ -24,7 +25,8 @@ Pairs = tuple[Sequence[str], Sequence[str]]
 
 
 def kept(sources: Sequence[str], targets: Sequence[str]) -> str:
-    """Stores pairs and returns their key."""
+    """Stores pairs, their sources as data are read, and returns their key."""
+    sources = [sentence(source) for source in sources]
     digest = hashlib.blake2b(digest_size=8)
     for source, target in zip(sources, targets, strict=True):
         digest.update(f"{source}\t{target}\n".encode())

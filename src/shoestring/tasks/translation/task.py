@@ -223,11 +223,13 @@ class Translation:
 
     def draw(self, predictor: Predictor, examples: Examples, folder: Path) -> None:
         """Where the translation of one sentence of middling length looked."""
+        from shoestring.tasks.translation.asked import MOST_PIECES
         from shoestring.tasks.translation.data import TranslationExamples
 
         assert isinstance(examples, TranslationExamples)
         some = [examples.sources[place] for place in range(min(len(examples), DRAWN_FROM))]
-        fitting = [text for text in some if text.strip()]
+        # No text has more pieces than bytes, but for the first blank and the end.
+        fitting = [text for text in some if text.strip() and len(text.encode()) < MOST_PIECES - 2]
         if fitting:
             median = sorted(fitting, key=len)[len(fitting) // 2]
             options = AnswerOptions(attention=str(folder / ATTENTION))

@@ -17,6 +17,7 @@ from shoestring.core.run import Run
 from shoestring.core.teaching import Learned, Lesson
 from shoestring.data.names import counted, printable
 from shoestring.tasks.translation import data, languages, outputs, synthetic
+from shoestring.tasks.translation.asked import sentence
 from shoestring.tasks.translation.data import TranslationDataset
 from shoestring.tasks.translation.options import TranslationOptions
 from shoestring.tasks.translation.reading import text
@@ -144,7 +145,8 @@ def _unlabelled(name: str, dataset: TranslationDataset, longest: int) -> tuple[l
     path = Path(name).expanduser()
     if not path.is_file():
         raise DataError(f"there is no file {printable(name)} of unlabelled sentences")
-    unlike = dict.fromkeys(line.strip() for line in text.lines(path, text.Broken(path, stop=True)))
+    read = text.lines(path, text.Broken(path, stop=True))
+    unlike = dict.fromkeys(map(sentence, read))
     unlike.pop("", None)
     held = {_folded(source) for source in dataset.held_sources()}
     held |= {_folded(source) for source in dataset.train.sources}

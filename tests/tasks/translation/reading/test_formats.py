@@ -63,6 +63,8 @@ def test_a_separator_inside_a_line_ends_no_line(tmp_path: Path) -> None:
         ("news.en-de.tsv", "the dog\tder Hund", ["en", "de"]),
         ("de_en.tsv", "der Hund\tthe dog", ["de", "en"]),
         ("a-b.tsv", "der Hund\tthe dog", []),
+        ("news.en-de.tsv", "in\tan", ["en", "de"]),
+        ("news.en-de.tsv", "de\ten", ["de", "en"]),
     ],
 )
 def test_a_table_says_its_languages(
@@ -77,6 +79,11 @@ def test_columns_are_found_by_name_else_in_order(tmp_path: Path) -> None:
     assert texts(read(written(tmp_path, "c.tsv", "one\teins\tCC-BY"))) == [("one", "eins")]
     assert texts(read(written(tmp_path, "src.tsv", "src\ttrg", "one\teins"))) == [("one", "eins")]
     assert texts(read(named)) == [("one", "eins")]
+
+
+def test_two_words_that_are_codes_are_a_pair_where_others_are_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "news.en-de.tsv", "in\tan", "one\teins")
+    assert texts(read(path)) == [("in", "an"), ("one", "eins")]
 
 
 def test_a_missing_tab_is_named_with_its_line(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 
 from shoestring.core.errors import DataError
+from shoestring.core.receipt import Finding
 from shoestring.data.names import printable
 from shoestring.tasks.translation.languages import matches
 from shoestring.tasks.translation.options import TranslationOptions
-from shoestring.tasks.translation.reading import formats
+from shoestring.tasks.translation.reading import formats, tsv
 from shoestring.tasks.translation.reading.sources import Part, Source
 
 
@@ -40,6 +41,7 @@ def chosen(found: Source, learned: Sequence[Part], options: TranslationOptions) 
         if code is not None and there and not any(matches(have, code) for have in there):
             raise DataError(
                 f"{shown} has no {code!r}, asked for as {name}; it has {', '.join(there)}"
+                f"{_by_first_line(learned)}"
             )
     if one is None and other is None:
         if len(there) == 2 and all(part.kind != "aligned" for part in learned):
@@ -65,6 +67,29 @@ def chosen(found: Source, learned: Sequence[Part], options: TranslationOptions) 
         f"{shown} does not say which languages it holds: name both, for example "
         f"--source en --target de (what stands first is the source)"
     )
+
+
+def _by_first_line(parts: Sequence[Part]) -> str:
+    """What to do where a line of names is none: two words can be codes of languages."""
+    headed = [p for p in parts if p.kind == "tsv" and languages_of(p) and tsv.headed(p.files[""])]
+    if not headed:
+        return ""
+    name = printable(headed[0].files[""].name)
+    return (
+        f", by the first line of {name}; if that is a pair of sentences, put a line with "
+        "`source`, a tab and `target` above it"
+    )
+
+
+def unused(parts: Sequence[Part], source: str, target: str) -> list[Finding]:
+    """What is to be said of tables that do not serve, as their first line says."""
+    found = []
+    for part in parts:
+        because = _by_first_line([part])
+        if because and not serves(part, source, target):
+            words = f"{printable(part.name)} has {', '.join(languages_of(part))}{because}; not used"
+            found.append(Finding("languages", 1, words))
+    return found
 
 
 def serves(part: Part, source: str, target: str) -> bool:

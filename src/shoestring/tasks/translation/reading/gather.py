@@ -8,6 +8,7 @@ import numpy as np
 
 from shoestring.core.receipt import Finding
 from shoestring.data.names import counted
+from shoestring.tasks.translation.asked import sentence
 from shoestring.tasks.translation.reading import direction, formats, moses
 from shoestring.tasks.translation.reading.pairs import Pairs
 from shoestring.tasks.translation.reading.sources import Part
@@ -23,7 +24,7 @@ def gather(
     cannot be read raises DataError."""
     read = [_read(part, source, target, stop) for part in parts]
     rows = Rows(
-        [text.strip() for pairs in read for text in pairs.sources],
+        [sentence(text) for pairs in read for text in pairs.sources],
         [text.strip() for pairs in read for text in pairs.targets],
         np.concatenate([np.asarray(pairs.lines, np.int64) for pairs in read]),
         np.repeat(np.arange(len(read)), [len(pairs) for pairs in read]),

@@ -15,24 +15,29 @@ _NAMES = ("source", "src"), ("target", "tgt", "trg")
 
 
 def languages(path: Path) -> Sequence[str]:
-    """Of the columns in order: by the first line, else by a name like `news.en-de.tsv`."""
-    head = _head(first_line(path))
-    if head is not None:
+    """Of the columns in order: by the first line, else by a name like `news.en-de.tsv`. A first
+    line without the languages of the name is a pair of words that are codes, too: `in`, `an`."""
+    head, named = headed(path), _named(path)
+    if head is not None and not (named and any(head) and not _holds(head, named)):
         return [code for code in head if code]
-    for piece in reversed(path.name.split(".")):
-        match = re.fullmatch(r"([a-zA-Z]{2,3})[-_]([a-zA-Z]{2,3})", piece)
-        found = match and (known(match[1]), known(match[2]))
-        if found and found[0] and found[1] and found[0] != found[1]:
-            return [found[0], found[1]]
-    return []
+    return named
+
+
+def headed(path: Path) -> list[str] | None:
+    """The languages of the first line; empty ones for `source` and `target`, none where it is a
+    pair."""
+    return _head(first_line(path))
 
 
 def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
-    """Columns by the names in the first line, else the first two; further ones are not used."""
+    """Columns by the names in the first line, else the first two; further ones are not used. A
+    first line of languages that are not asked for is a pair like the others."""
     broken = Broken(path, stop)
     every = lines(path, broken)
     head = _head(every[0])
-    names = head if head is not None and any(head) else languages(path)
+    if head is not None and any(head) and not _holds(head, (source, target)):
+        head = None
+    names = head if head is not None else _named(path)
     at = _column(names, source, 0), _column(names, target, 1)
     need, first = max(at) + 1, int(head is not None)
     sources, targets = [], []
@@ -49,6 +54,20 @@ def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
         targets.append(columns[at[1]])
     where = printable(path.name)
     return Pairs(sources, targets, range(first + 1, len(every) + 1), where, broken.reasons)
+
+
+def _named(path: Path) -> list[str]:
+    for piece in reversed(path.name.split(".")):
+        match = re.fullmatch(r"([a-zA-Z]{2,3})[-_]([a-zA-Z]{2,3})", piece)
+        found = match and (known(match[1]), known(match[2]))
+        if found and found[0] and found[1] and found[0] != found[1]:
+            return [found[0], found[1]]
+    return []
+
+
+def _holds(names: Sequence[str], codes: Sequence[str]) -> bool:
+    """Whether each of the languages is among the names of columns."""
+    return all(any(have and matches(have, code) for have in names) for code in codes)
 
 
 def _head(line: str) -> list[str] | None:
