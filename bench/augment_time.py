@@ -25,7 +25,7 @@ from shoestring.engine.loop import Feeds, Loop
 
 AIM = 0.15  # of a training step, at the default strength
 STEPS = 4  # of one way before the next
-RANGES = "shift=0.036,rotation=10,scale=0.1,shear=0.1,flip=yes,color=0.2,erase=0.25"
+RANGES = "shift=0.036,rotation=10,scale=0.1,shear=0.1,elastic=0.1,flip=yes,color=0.2,erase=0.25"
 WAYS = {
     "usual": "strength=1",
     "half of it": "strength=0.5",
@@ -33,6 +33,7 @@ WAYS = {
     "rotation": "rotation=10",
     "scale": "scale=0.1",
     "shear": "shear=0.1",
+    "elastic": "elastic=0.1",
     "flip": "flip=yes",
     "color": "color=0.2",
     "erase": "erase=0.25",

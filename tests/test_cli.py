@@ -423,6 +423,21 @@ def test_predict_json_is_a_list(
     assert answer["label"] == "cat"
 
 
+def test_predict_json_is_whole_where_the_answers_end_in_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ends(Opened):
+        def answers(self, inputs: Any, options: Any) -> Iterator[dict[str, Any]]:
+            yield from super().answers(inputs, options)
+            raise UserError("that was all")
+
+    said(monkeypatch, "load", Ends())
+    assert main(["predict", "b", "a.png", "--json"]) == UserError.exit_code
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)) == 1
+    assert shown.err == "error: that was all\n"
+
+
 def test_predict_answers_what_it_can_and_says_what_it_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -695,7 +710,8 @@ def test_answers_come_one_by_one_and_an_interrupt_leaves_whole_lines(more: list[
     assert got == first + second  # though more input may come
     process.send_signal(signal.SIGINT)
     rest, err = process.communicate()
-    assert (rest, err.strip(), process.returncode) == (b"", b"error: stopped", 130)
+    closed = b"]\n" if more else b""  # a whole document
+    assert (rest, err.strip(), process.returncode) == (closed, b"error: stopped", 130)
 
 
 def test_no_lines_have_no_answers(

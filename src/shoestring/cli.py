@@ -196,15 +196,17 @@ def predict(context: click.Context, bundle: str, inputs: tuple[str, ...], as_jso
     if cli_cluster.answered(context, bundle, inputs, options):
         return
     count, failed, first = 0, 0, ""
-    for answer in opened.answers(task.parse_inputs(inputs), options):
-        count += 1
-        if "error" in answer:
-            failed, first = failed + 1, first or str(answer["error"])
-        # One by one, so that a million inputs take no more memory than one.
-        line = json_words(answer) if as_json else words.harmless(task.render(answer))
-        click.echo(("[" if count == 1 else ",") + line if as_json else line)
-    if as_json:
-        click.echo("]" if count else "[]")
+    try:
+        for answer in opened.answers(task.parse_inputs(inputs), options):
+            count += 1
+            if "error" in answer:
+                failed, first = failed + 1, first or str(answer["error"])
+            # One by one, so that a million inputs take no more memory than one.
+            line = json_words(answer) if as_json else words.harmless(task.render(answer))
+            click.echo(("[" if count == 1 else ",") + line if as_json else line)
+    finally:  # whatever ended it, what was answered is a whole document
+        if as_json:
+            click.echo("]" if count else "[]")
     if failed:
         none, some = (
             f"none of {counted(count, 'input')}",

@@ -32,16 +32,20 @@ class Augment(Hook):
     word_dropout hides pieces. back_translate has a run of the other direction write sources for
     text of the target language, which is more data; it takes a quarter of the seconds at most.
 
-    Source: Simard et al. 2003, "Best practices for convolutional neural networks"; Cubuk et al.
-    2020, "RandAugment"; Mueller & Hutter 2021, "TrivialAugment"; Zhang et al. 2018, "mixup"; Yun
-    et al. 2019, "CutMix"; DeVries & Taylor 2017, "Cutout" (erase); Provilkov et al. 2020,
-    "BPE-dropout"; Lample et al. 2018 (swaps); Sennrich et al. 2016 (back-translation).
+    Source: Simard et al. 2003, "Best practices for convolutional neural networks" (shift to
+    elastic); Cubuk et al. 2020, "RandAugment"; Mueller & Hutter 2021, "TrivialAugment"; Zhang et
+    al. 2018, "mixup"; Yun et al. 2019, "CutMix"; DeVries & Taylor 2017, "Cutout" (erase);
+    Provilkov et al. 2020, "BPE-dropout"; Lample et al. 2018 (swaps); Sennrich et al. 2016
+    (back-translation).
     """
 
     shift: float = field(default=0.0, metadata={"help": "share of the side, at most, each way"})
     rotation: float = field(default=0.0, metadata={"help": "degrees, at most, each way"})
     scale: float = field(default=0.0, metadata={"help": "0.1: between 1/1.1 and 1.1 times"})
     shear: float = field(default=0.0, metadata={"help": "share of the side, at most, each way"})
+    elastic: float = field(
+        default=0.0, metadata={"help": "bent: points moved by a share of the side, at most"}
+    )
     flip: Literal["yes", "no", "auto"] | None = field(
         default=None, metadata={"help": "left to right; auto: found on the validation split"}
     )
@@ -83,7 +87,7 @@ class Augment(Hook):
             raise ValueError("operations is of policy=rand; say that too, or leave it out")
         if self.back_translate is None and (self.monolingual or self.synthetic):
             raise ValueError("monolingual is text for back_translate; name a run for it")
-        for name in ("shift", "erase", "bpe_dropout", "word_dropout", "swap"):
+        for name in ("shift", "elastic", "erase", "bpe_dropout", "word_dropout", "swap"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
 

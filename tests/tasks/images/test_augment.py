@@ -98,6 +98,7 @@ def test_a_picture_is_changed_alike_in_any_batch() -> None:
     everything: dict[str, Any] = {
         "shift": 0.1,
         "rotation": 9.0,
+        "elastic": 0.1,
         "color": 0.2,
         "erase": 0.2,
         "flip": "yes",
@@ -115,6 +116,16 @@ def test_a_flip_among_moves_is_part_of_their_look_up() -> None:
     same = (moved - before).abs().flatten(1).amax(1) < 0.01
     assert bool((mirrored ^ same).all())
     assert 15 < int(mirrored.sum()) < 45
+
+
+def test_a_bend_alone_is_a_move_of_its_own() -> None:
+    batch = a_batch(60)
+    moved = changed(batch, elastic=0.1)
+    assert moved.shape == batch.inputs.shape
+    assert float((moved - batch.inputs.float()).abs().flatten(1).amax(1).min()) > 0
+    flat = torch.full((4, 5, 7, 3), 100, dtype=torch.uint8)
+    same = changed(Batch(flat, torch.zeros(4), torch.arange(4), 4), elastic=0.2)
+    assert torch.allclose(same, flat.float(), atol=1e-3)
 
 
 def test_a_flip_that_is_not_asked_for_does_not_happen() -> None:

@@ -60,6 +60,25 @@ def test_composed_matrices_do_one_after_the_other() -> None:
     assert float((other_way - in_turn)[inner].abs().max()) > 5
 
 
+def test_a_bend_moves_no_pixel_further_than_said_and_neighbours_alike() -> None:
+    draws = KeyedDraws(0, 0, torch.arange(500))
+    bend = warp.bend(draws, 0.1)
+    assert 0.19 < float(bend.abs().max()) <= 0.2
+    field = (warp._smooth(20, 30, torch.device("cpu")) @ bend).view(500, 20, 30, 2)
+    assert 0.1 < float(field.abs().max()) <= 0.2
+    assert float(field.diff(dim=1).abs().max()) < 0.2 * 8 / 20  # no more than the points differ
+    assert torch.allclose(
+        warp._smooth(20, 30, torch.device("cpu")).sum(1), torch.ones(600), atol=1e-6
+    )
+
+
+def test_all_points_moved_alike_are_a_shift() -> None:
+    x = smooth(2)
+    still = torch.eye(2, 3).expand(2, 2, 3)
+    moved = warp.warped(x, still, torch.tensor([0.5, 0.0]).expand(2, warp.POINTS**2, 2))
+    assert torch.allclose(moved[:, :, :18], x[:, :, 6:], atol=1e-2)
+
+
 @pytest.mark.parametrize("option", list(RANGES))
 def test_each_range_is_kept(option: str) -> None:
     most = 12.0 if option == "rotation" else 0.2

@@ -98,6 +98,15 @@ def test_groups_are_full_where_there_is_enough(tmp_path: Path) -> None:
     assert set(sizes[:-1]) == {512}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_named_pipe_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    threading.Thread(target=path.write_text, args=("one\ntwo\n",), daemon=True).start()
+    assert list(Lines([str(path)])) == ["one", "two"]
+    assert list(Lines([os.devnull])) == []
+
+
 def test_groups_of_long_lines_are_bounded_in_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from shoestring.tasks.translation.options import TranslationOptions
 from tests.tasks.translation import tiny
 
 PAIRS = tiny.pairs(300)
+EN_DE = {"source": "en", "target": "de"}
 
 
 def write(folder: Path, stem: str, pairs: Sequence[tuple[str, str]]) -> None:
@@ -90,6 +91,14 @@ def test_a_table_of_other_languages_by_its_first_line_is_told_of(tmp_path: Path)
     (told,) = [f.message for f in found.findings if f.kind == "languages"]
     assert told.startswith("val has it, an, by the first line of val.tsv; if that is a pair")
     assert told.endswith("not used")
+    assert not [f for f in load(folder / "train.tsv", source="en").findings if f.kind != "split"]
+    (folder / "val.tsv").rename(folder / "words.tsv")
+    (told,) = [f.message for f in load(folder / "words.tsv").findings if f.kind == "languages"]
+    assert told == "words has it, an, as its first line says"
+    with pytest.raises(
+        DataError, match=r"no pairs of en and de, .*by the first line of words\.tsv"
+    ):
+        data.load_for(f"{folder}/words.tsv", EN_DE, TranslationOptions(), silent)
     with pytest.raises(DataError, match=r"no 'fr', asked .*by the first line of train\.tsv"):
         load(folder, source="fr", target="de")
 
@@ -375,7 +384,7 @@ def test_grading_says_what_does_not_fit(corpus: Path) -> None:
 def test_the_tiny_source_is_whole(tmp_path: Path) -> None:
     found = load(tiny.write(tmp_path))
     assert (found.facts["source"], found.facts["target"]) == ("en", "de")
-    assert [f.kind for f in found.findings] == ["split", "split"]
+    assert [f.kind for f in found.findings] == ["languages", "split", "split"]
     assert np.unique(found.train.hashes).size == len(found.train)
 
 

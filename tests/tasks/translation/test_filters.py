@@ -38,6 +38,7 @@ def test_good_pairs_stay() -> None:
     ("kind", "pair", "off"),
     [
         ("identical", ("Coca Cola", "Coca Cola"), {"keep_identical": True}),
+        ("identical", ("5 km", "5\u00a0km"), {"keep_identical": True}),
         ("duplicate", GOOD[3], {"keep_duplicates": True}),
         ("wrong script", ("the dog runs", "собака бежит"), {"keep_wrong_script": True}),
         ("wrong script", ("собака бежит", "der Hund rennt"), {"keep_wrong_script": True}),

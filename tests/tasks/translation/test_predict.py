@@ -203,6 +203,8 @@ def test_a_picture_of_nothing_is_not_passed_over(opened: bundle.Bundle, tmp_path
     with pytest.raises(UserError, match=r"no sentence was translated, so .*a\.png was not drawn"):
         next(answers)
     assert not path.exists()
+    wrong = list(opened.answers([Unreadable("no text")], {"attention": str(path)}))
+    assert wrong == [{"input": "line 1", "error": "no text"}]  # which says enough
 
 
 def test_a_given_translation_looks_as_a_found_one_did(opened: bundle.Bundle) -> None:
@@ -292,7 +294,7 @@ def test_a_source_too_long_to_be_translated_counts_as_an_empty_translation(
     assert (found["tokens"] > 0).all()
     assert found["too_long"].tolist() == [length > limit for length in lengths]
     said = scores(found, opened.manifest["facts"]).details["too_long"]
-    assert said.startswith(f"{sum(length > limit for length in lengths)} sources are longer than")
+    assert said.startswith(f"{sum(length > limit for length in lengths)} sources have more than")
 
 
 def test_an_endless_translation_does_not_widen_the_outcomes_of_all(

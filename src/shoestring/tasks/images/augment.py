@@ -44,8 +44,11 @@ def augment(batch: Batch, draws: Draws, options: Mapping[str, Any]) -> Batch:
             matrices[-1] = warp.mirrored(matrices[-1], chosen_B)
         else:
             x_BHWC = _flipped(x_BHWC, chosen_B)
+    bend = warp.bend(draws, options["elastic"]) if options["elastic"] else None
+    if bend is not None and not matrices:
+        matrices.append(torch.eye(2, 3, device=x_BHWC.device).expand(len(x_BHWC), 2, 3))
     if matrices:
-        x_BHWC = warp.warped(x_BHWC, warp.composed(matrices))
+        x_BHWC = warp.warped(x_BHWC, warp.composed(matrices), bend)
     if options["color"]:
         x_BHWC = _colored(x_BHWC, draws, options["color"])
     if options["erase"]:

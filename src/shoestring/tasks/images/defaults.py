@@ -19,6 +19,7 @@ AUGMENT: Plain = {
     "rotation": 0.0,  # degrees, at most, each way
     "scale": 0.0,  # 0.1: between 1/1.1 and 1.1
     "shear": 0.0,  # of the side, at most, each way
+    "elastic": 0.0,  # how far points of the picture move by themselves, of the side, each way
     "flip": None,  # left to right, half of them: "yes", "no", "auto" (found on validation)
     "color": 0.0,  # brightness, contrast and, with colours, saturation: 0.2 is +-20%
     "erase": 0.0,  # side of a square that is set to grey, as a share of the picture's side

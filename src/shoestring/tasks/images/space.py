@@ -13,7 +13,7 @@ FEWEST_BATCHES = 8  # of an epoch
 WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96)
 STRENGTH = "augmentation strength"
 # Ranges that a strength multiplies; the other options of `augment` are no ranges.
-SCALED = ("shift", "rotation", "scale", "shear", "color", "erase", "strength")
+SCALED = ("shift", "rotation", "scale", "shear", "elastic", "color", "erase", "strength")
 
 
 def ranges(recipe: Recipe, dataset: Dataset) -> tuple[Range, ...]:

@@ -1,20 +1,23 @@
-"""warp: pictures moved, turned, sheared and scaled, each by a matrix of its own.
+"""warp: pictures moved, turned, sheared and scaled, each by a matrix of its own, and bent.
 
 Shapes: B pictures, H height, W width, C channels. A matrix is (B, 2, 3): where in the old picture
-the pixel at (x, y, 1) of the new one is found, both from -1 to 1 across the picture.
+the pixel at (x, y, 1) of the new one is found, both from -1 to 1 across the picture. A bend is
+(B, K, 2): how far the look-up is moved at each of K points that lie on a square grid.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from shoestring.core.protocols import Draws
+
+POINTS = 5  # a side of the grid of a bend: strokes of a third of the picture move by themselves
 
 
 def drawn(draws: Draws, options: Mapping[str, Any]) -> torch.Tensor:
@@ -47,10 +50,21 @@ def composed(matrices: list[torch.Tensor]) -> torch.Tensor:
     return reduce(after, matrices)
 
 
-def warped(x_BHWC: torch.Tensor, matrix_B23: torch.Tensor) -> torch.Tensor:
+def bend(draws: Draws, most: float) -> torch.Tensor:
+    """(B, K, 2) of an elastic distortion (Simard et al. 2003): points moved by a share of the side
+    of `most` at most, each way."""
+    return (draws.uniform(2 * POINTS**2) * 2 - 1).view(-1, POINTS**2, 2) * (2 * most)
+
+
+def warped(
+    x_BHWC: torch.Tensor, matrix_B23: torch.Tensor, bend_BK2: torch.Tensor | None = None
+) -> torch.Tensor:
     """One bilinear look-up a pixel; the border is repeated. Floats, whatever came."""
     height, width = x_BHWC.shape[1:3]
     grid_BHW2 = _grid(matrix_B23, height, width)
+    if bend_BK2 is not None:
+        smooth_PK = _smooth(height, width, bend_BK2.device)
+        grid_BHW2 += (smooth_PK @ bend_BK2).view(-1, height, width, 2)
     x_BCHW = x_BHWC.permute(0, 3, 1, 2).float()
     moved = F.grid_sample(x_BCHW, grid_BHW2, padding_mode="border", align_corners=False)
     return moved.permute(0, 2, 3, 1)
@@ -67,3 +81,22 @@ def _grid(matrix_B23: torch.Tensor, height: int, width: int) -> torch.Tensor:
     across_BW = torch.view_as_complex(across_BW2.contiguous())
     down_BH = torch.view_as_complex(down_BH2.contiguous())
     return torch.view_as_real(down_BH[:, :, None] + across_BW[:, None, :])
+
+
+@cache
+def _smooth(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """(H W, K) how much each point of a bend moves each pixel: cubic B-splines, which are smooth
+    and sum to 1, so that no pixel moves further than the points around it."""
+    across, down = _splines(width), _splines(height)
+    found = torch.einsum("hi,wj->hwij", down, across).reshape(height * width, POINTS**2)
+    return found.to(device)
+
+
+def _splines(side: int) -> torch.Tensor:
+    """(side, POINTS); the points reach from border to border and are repeated beyond."""
+    places_S1 = ((torch.arange(side) + 0.5) * ((POINTS - 1) / side))[:, None]
+    points = torch.arange(-1, POINTS + 1)
+    far = (places_S1 - points).abs()
+    near, rest = 2 / 3 - far**2 + far**3 / 2, (2 - far).clamp(min=0) ** 3 / 6
+    weights = torch.where(far < 1, near, rest)
+    return torch.zeros(side, POINTS).index_add_(1, points.clamp(0, POINTS - 1), weights)

@@ -76,7 +76,7 @@ class Lines:
     def __init__(self, words: Sequence[str]) -> None:
         self._words = [*words] or [STANDARD_INPUT]
         for word in self._words:
-            if word != STANDARD_INPUT and not _is_text(word) and not os.path.isfile(word):
+            if word != STANDARD_INPUT and not _is_text(word) and not _is_file(word):
                 folder = os.path.isdir(word)
                 what = f"{word!r} is a folder" if folder else f"there is no file {word!r}"
                 raise DataError(
@@ -94,11 +94,16 @@ class Lines:
         for word in self._words:
             if word == STANDARD_INPUT:
                 yield from _groups(sys.stdin.buffer, "standard input", most)
-            elif os.path.isfile(word):
+            elif _is_file(word):
                 with open(word, "rb") as file:
                     yield from _groups(file, printable(word), most)
             else:
                 yield [word]
+
+
+def _is_file(word: str) -> bool:
+    """Pipes and devices are files, too: <(a command) is one."""
+    return os.path.exists(word) and not os.path.isdir(word)
 
 
 def _is_text(word: str) -> bool:

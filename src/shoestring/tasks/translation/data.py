@@ -146,7 +146,7 @@ def _wanted(
     one, other = direction.chosen(found, learned, options)
     serving = [p for p in found.parts if direction.serves(p, one, other)]
     parts = [p for p in serving if p.split in (None, "train")]
-    notes = direction.unused(found.parts, one, other)
+    notes = direction.told(found.parts, options, one, other)
     for split in ("validation", "test"):
         several = [p for p in serving if p.split == split]
         several.sort(key=lambda p: p.name not in (split, "valid", "val", "dev"))  # stable
@@ -234,6 +234,7 @@ def load_for(
     if not serving:
         raise DataError(
             f"{printable(source)} has no pairs of {one} and {other}, which the bundle translates"
+            f"{direction.by_first_line(parts)}"
         )
     if split == "test":
         serving.sort(key=lambda p: p.name != "test")
@@ -244,7 +245,8 @@ def load_for(
     if not at:
         raise DataError(f"{printable(source)} holds no pair that can be graded")
     pairs = [rows.sources[i] for i in at], [rows.targets[i] for i in at]
-    every = (*found.findings, *findings, *said)
+    notes = direction.told(parts, TranslationOptions(source=one, target=other), one, other)
+    every = (*found.findings, *notes, *findings, *said)
     return TranslationExamples(*pairs, hashes(*pairs), split, findings=every)
 
 

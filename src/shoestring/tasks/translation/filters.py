@@ -10,6 +10,7 @@ import numpy as np
 from shoestring.core.receipt import Finding
 from shoestring.data import duplicates
 from shoestring.tasks.translation import scripts
+from shoestring.tasks.translation.asked import sentence
 from shoestring.tasks.translation.languages import has_spaces, is_language, script
 from shoestring.tasks.translation.options import TranslationOptions
 from shoestring.tasks.translation.rows import Mask, Rows, hashes
@@ -65,7 +66,9 @@ def unfit(
         what = f"of very unequal length (in {unit}, more than {options.length_ratio:g} to 1)"
         leave_out("length ratio", unequal, what, keep=False)
     same = np.fromiter(
-        (s == t for s, t in zip(rows.sources, rows.targets, strict=True)), np.bool_, len(rows)
+        (s == sentence(t) for s, t in zip(rows.sources, rows.targets, strict=True)),
+        np.bool_,
+        len(rows),
     )
     what = "with source and target the same"
     languages = is_language(source) and is_language(target)

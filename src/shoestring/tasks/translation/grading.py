@@ -51,16 +51,15 @@ def outcomes(
     progress("translating", 0, count)
     for places in batches([len(source) for source in sources]):
         batch = [sources[place] for place in places]
+        fit = [place for place in places if len(whole[place]) <= MOST_PIECES]
         started = time.perf_counter()
-        found = search(steps, batch, options, scores=False)
-        numbers["seconds"][places] = (time.perf_counter() - started) / len(places)
+        found = search(steps, [sources[place] for place in fit], options, scores=False)
+        numbers["seconds"][fit] = (time.perf_counter() - started) / max(1, len(fit))
         logs, right, tokens = judged(steps, batch, [targets[place] for place in places])
         numbers["log_probability"][places] = logs.sum(axis=1)
         numbers["tokens_right"][places] = right.sum(axis=1)
         numbers["tokens"][places] = tokens
-        for place, (best,) in zip(places, found, strict=True):
-            if len(whole[place]) > MOST_PIECES:
-                continue
+        for place, (best,) in zip(fit, found, strict=True):
             texts[place] = tokenizer.decode(best.pieces)
             numbers["pieces"][place] = len(best.pieces) + best.ended
         done += len(places)

@@ -66,7 +66,7 @@ class TranslationPredictor:
         "score"}]}, or {"input", "error"} for one that cannot be translated. An empty sentence has
         an empty translation. What is at hand is not kept waiting for more to sort with it."""
         wanted = self._wanted(options)
-        number, drawn = 0, options.attention is None
+        number, drawn, failed = 0, options.attention is None, False
         for group in _groups(inputs):
             answers, first = self._answered(group, options, wanted, number, not drawn)
             if first is not None:
@@ -74,9 +74,10 @@ class TranslationPredictor:
 
                 heatmap.write(options.attention or "", *first)
                 drawn = True
+            failed = failed or any("error" in answer for answer in answers)
             yield from answers
             number += len(group)
-        if not drawn:
+        if not drawn and not failed:  # else the errors say why
             raise UserError(
                 f"no sentence was translated, so {options.attention} was not drawn: give one"
             )

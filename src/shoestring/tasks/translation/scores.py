@@ -135,8 +135,8 @@ def scores(outcomes: Outcomes, facts: Plain) -> Scores:
     untranslated = int(np.count_nonzero(outcomes.get("too_long", ())))
     if untranslated:
         details["too_long"] = (
-            f"{counted(untranslated, 'source is', 'sources are')} longer than {MOST_PIECES - 1:,} "
-            "pieces, which is translated with an empty line"
+            f"{counted(untranslated, 'source has', 'sources have')} more than {MOST_PIECES - 1:,} "
+            "pieces, and so an empty translation"
         )
     details["by_length"] = _by_length(outcomes)
     return Scores(

@@ -65,6 +65,7 @@ def test_a_separator_inside_a_line_ends_no_line(tmp_path: Path) -> None:
         ("a-b.tsv", "der Hund\tthe dog", []),
         ("news.en-de.tsv", "in\tan", ["en", "de"]),
         ("news.en-de.tsv", "de\ten", ["de", "en"]),
+        ("news.en-de.tsv", "source\ttarget", ["en", "de"]),
     ],
 )
 def test_a_table_says_its_languages(
@@ -84,6 +85,8 @@ def test_columns_are_found_by_name_else_in_order(tmp_path: Path) -> None:
 def test_two_words_that_are_codes_are_a_pair_where_others_are_asked_for(tmp_path: Path) -> None:
     path = written(tmp_path, "news.en-de.tsv", "in\tan", "one\teins")
     assert texts(read(path)) == [("in", "an"), ("one", "eins")]
+    path = written(tmp_path, "more.en-de.tsv", "source\ttarget", "one\teins")
+    assert texts(read(path, "de", "en")) == [("eins", "one")]
 
 
 def test_a_missing_tab_is_named_with_its_line(tmp_path: Path) -> None:

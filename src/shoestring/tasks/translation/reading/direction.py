@@ -41,7 +41,7 @@ def chosen(found: Source, learned: Sequence[Part], options: TranslationOptions) 
         if code is not None and there and not any(matches(have, code) for have in there):
             raise DataError(
                 f"{shown} has no {code!r}, asked for as {name}; it has {', '.join(there)}"
-                f"{_by_first_line(learned)}"
+                f"{by_first_line(learned)}"
             )
     if one is None and other is None:
         if len(there) == 2 and all(part.kind != "aligned" for part in learned):
@@ -69,7 +69,7 @@ def chosen(found: Source, learned: Sequence[Part], options: TranslationOptions) 
     )
 
 
-def _by_first_line(parts: Sequence[Part]) -> str:
+def by_first_line(parts: Sequence[Part]) -> str:
     """What to do where a line of names is none: two words can be codes of languages."""
     headed = [p for p in parts if p.kind == "tsv" and languages_of(p) and tsv.headed(p.files[""])]
     if not headed:
@@ -81,14 +81,21 @@ def _by_first_line(parts: Sequence[Part]) -> str:
     )
 
 
-def unused(parts: Sequence[Part], source: str, target: str) -> list[Finding]:
-    """What is to be said of tables that do not serve, as their first line says."""
+def told(
+    parts: Sequence[Part], options: TranslationOptions, source: str, target: str
+) -> list[Finding]:
+    """What is to be said of tables whose first line was taken for languages: that they do not
+    serve, or, where nobody asked for languages, which these are."""
     found = []
     for part in parts:
-        because = _by_first_line([part])
-        if because and not serves(part, source, target):
-            words = f"{printable(part.name)} has {', '.join(languages_of(part))}{because}; not used"
-            found.append(Finding("languages", 1, words))
+        because = by_first_line([part])
+        if not because:
+            continue
+        words = f"{printable(part.name)} has {', '.join(languages_of(part))}"
+        if not serves(part, source, target):
+            found.append(Finding("languages", 1, f"{words}{because}; not used"))
+        elif options.source is None and options.target is None:
+            found.append(Finding("languages", 1, f"{words}, as its first line says"))
     return found
 
 

@@ -18,7 +18,7 @@ def languages(path: Path) -> Sequence[str]:
     """Of the columns in order: by the first line, else by a name like `news.en-de.tsv`. A first
     line without the languages of the name is a pair of words that are codes, too: `in`, `an`."""
     head, named = headed(path), _named(path)
-    if head is not None and not (named and any(head) and not _holds(head, named)):
+    if head is not None and any(head) and (not named or _holds(head, named)):
         return [code for code in head if code]
     return named
 
@@ -37,7 +37,7 @@ def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
     head = _head(every[0])
     if head is not None and any(head) and not _holds(head, (source, target)):
         head = None
-    names = head if head is not None else _named(path)
+    names = head if head is not None and any(head) else _named(path)
     at = _column(names, source, 0), _column(names, target, 1)
     need, first = max(at) + 1, int(head is not None)
     sources, targets = [], []
