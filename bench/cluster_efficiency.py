@@ -142,7 +142,8 @@ def _fitted(run: Run, dataset: Dataset, workers: int) -> Rate:
     """One fit by so many processes of as many threads as make two together."""
     from shoestring.core.budget import Budget
     from shoestring.core.layout import Layout
-    from shoestring.engine import device, interrupt, parallel_fit, store
+    from shoestring.engine import device, interrupt, store
+    from shoestring.engine.spread import parallel_fit
 
     run = run.with_recipe(threads=WORKERS // workers)
     clock, budget = Clock(), Budget()

@@ -100,7 +100,7 @@ def _found(workers: int, precision: str, steps: int) -> dict[str, Any]:
                     },
                 }
         (folder / "cases.json").write_text(json.dumps(cases))
-        words = [sys.executable, "-m", "tests.engine.parallel_rank", str(folder)]
+        words = [sys.executable, "-m", "tests.engine.spread.parallel_rank", str(folder)]
         settings = environment(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
         running = [
             subprocess.Popen([*words, str(r), str(workers)], env=settings, cwd=HERE.parent)

@@ -30,7 +30,7 @@ from _figures import Figures, arguments, verdict
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from shoestring.cluster.worker import LEDGER
 from shoestring.engine import store
-from shoestring.engine.study import JOURNAL
+from shoestring.engine.search.study import JOURNAL
 from tests import tiny
 from tests.cluster.conftest import ENVIRONMENT, SMALL
 

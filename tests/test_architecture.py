@@ -23,11 +23,11 @@ TOP = ("", "__main__")  # the package's lazy names and `python -m`: above all ro
 # Modules (or rooms, with all that is in them) that load without torch.
 TORCH_FREE = ("", "__main__", "cli", "core", "data", "plugins", "bundle", "techniques", "autopilot")
 TORCH_FREE += ("report", "engine.store", "engine.measure", "engine.evidence", "engine.apply")
-TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.space", "engine.study")
-TORCH_FREE += ("engine.workers", "engine.trial_words", "cluster.plan", "cluster.launch")
-TORCH_FREE += ("engine.traffic", "engine.tensorfile")
-TORCH_FREE += ("engine.parallel_job", "engine.parallel_crew", "engine.parallel_fit")
-TORCH_FREE += ("engine.launched",)
+TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.tensorfile")
+TORCH_FREE += ("engine.search.space", "engine.search.study", "engine.search.workers")
+TORCH_FREE += ("engine.search.trial_words", "cluster.plan", "cluster.launch")
+TORCH_FREE += ("engine.spread.traffic", "engine.spread.parallel_job", "engine.spread.launched")
+TORCH_FREE += ("engine.spread.parallel_crew", "engine.spread.parallel_fit")
 TORCH_FREE_OF_A_TASK = ("data", "task", "predict")
 
 LONGEST_MODULE = 350
@@ -52,7 +52,7 @@ MAY_PRINT = ("cli", "__main__", "report", "bundle.grade")
 # The one caller of torch.load, which takes nothing but tensors out of a file with a known hash.
 MAY_LOAD_TENSORS = "tasks.images.transfer"
 # Reads how many bytes the system counted on connections that torch opened; opens none itself.
-COUNTS_BYTES = "engine.traffic"
+COUNTS_BYTES = "engine.spread.traffic"
 # The one reader of a pickle: MNIST's wheel, checked by its hash first. See SECURITY.md.
 MAY_UNPICKLE = "data.pickled"
 

@@ -126,7 +126,7 @@ def train(
     """
     from shoestring import plugins
     from shoestring.core.budget import Budget, parse_seconds, process_age
-    from shoestring.engine import launched
+    from shoestring.engine.spread import launched
     from shoestring.report import progress
 
     if resume:

@@ -18,7 +18,7 @@ from shoestring.cluster.shelf import Shelf, ShelfTeller, packed
 from shoestring.cluster.train import Workers
 from shoestring.core.errors import UserError
 from shoestring.engine import store
-from shoestring.engine.parallel_job import pass_on
+from shoestring.engine.spread.parallel_job import pass_on
 from shoestring.techniques.distribute import Distribute
 from tests import tiny
 from tests.cluster.conftest import Ring, eventually

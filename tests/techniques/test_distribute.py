@@ -15,8 +15,9 @@ from shoestring.core.errors import Interrupted, RunError, UserError
 from shoestring.core.layout import Layout
 from shoestring.core.listener import Look
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import parallel_fit, store
-from shoestring.engine.parallel_job import FOLDER
+from shoestring.engine import store
+from shoestring.engine.spread import parallel_fit
+from shoestring.engine.spread.parallel_job import FOLDER
 from tests import tiny
 
 SHORT = {

@@ -19,7 +19,8 @@ from shoestring.core.budget import Budget
 from shoestring.core.errors import BundleError, Skipped, UserError
 from shoestring.core.receipt import Plain, Receipt, Scores
 from shoestring.core.run import Run
-from shoestring.engine import candidates, derive
+from shoestring.engine import derive
+from shoestring.engine.shrink import candidates
 from shoestring.techniques import quantize
 from shoestring.techniques.quantize import Quantize, on_levels
 from tests import tiny

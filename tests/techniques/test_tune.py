@@ -21,9 +21,10 @@ from shoestring.core.errors import Interrupted, RunError, UserError
 from shoestring.core.plain import from_plain
 from shoestring.core.run import Run
 from shoestring.core.trials import Trials
-from shoestring.engine import space, store, tuning
-from shoestring.engine.study import DEFAULTS, JOURNAL
-from shoestring.engine.trial import Length, Search
+from shoestring.engine import store
+from shoestring.engine.search import space, tuning
+from shoestring.engine.search.study import DEFAULTS, JOURNAL
+from shoestring.engine.search.trial import Length, Search
 from tests import tiny
 
 SHORT = {"steps": 30, "network": "compact:width=4", "batch_size": 16, "precision": "float32"}

@@ -27,7 +27,7 @@ def placer(recipe: Recipe) -> Placer | None:
 
 def joined(techniques: Sequence[Technique]) -> list[Technique]:
     """The techniques, with one that sees to the processes where several were started together."""
-    from shoestring.engine import launched
+    from shoestring.engine.spread import launched
 
     started = launched.count() or 1
     if started == 1 or any(isinstance(technique, Placer) for technique in techniques):
@@ -39,14 +39,14 @@ def joined(techniques: Sequence[Technique]) -> list[Technique]:
 
 def followed() -> Run | None:
     """The finished run of the process that leads, where this one was started to follow it."""
-    from shoestring.engine import launched
+    from shoestring.engine.spread import launched
 
     return store.read(launched.followed()) if launched.follows() else None
 
 
 def ended(run: Run) -> Run:
     """The finished run, once those who follow this process have been told of it."""
-    from shoestring.engine import launched
+    from shoestring.engine.spread import launched
 
     launched.ended(run.path)
     return run

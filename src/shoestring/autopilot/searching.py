@@ -16,7 +16,7 @@ from shoestring.core.receipt import Plain, Receipt
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Placer, Searcher, Technique
 from shoestring.engine import apply, derive, store
-from shoestring.engine.space import NUMBERS
+from shoestring.engine.search.space import NUMBERS
 
 NETWORK = "network"
 SEARCHED = tuple(NUMBERS)  # fields of a recipe that a search may vary

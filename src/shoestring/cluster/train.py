@@ -31,8 +31,9 @@ from shoestring.core.listener import Listener
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.engine import pacing, parallel_fit, store, tensorfile
-from shoestring.engine.parallel_job import FITTED, Fitted, Job, pass_on, resumable
+from shoestring.engine import pacing, store, tensorfile
+from shoestring.engine.spread import parallel_fit
+from shoestring.engine.spread.parallel_job import FITTED, Fitted, Job, pass_on, resumable
 
 if TYPE_CHECKING:
     pass

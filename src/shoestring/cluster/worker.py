@@ -25,9 +25,9 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.engine import device, fit, pacing, store, tensorfile
 from shoestring.engine.interrupt import Interrupt
-from shoestring.engine.parallel import Parallel
-from shoestring.engine.parallel_job import FITTED, Fitted, Job, plain_error
-from shoestring.engine.parallel_worker import loaded
+from shoestring.engine.spread.parallel import Parallel
+from shoestring.engine.spread.parallel_job import FITTED, Fitted, Job, plain_error
+from shoestring.engine.spread.parallel_worker import loaded
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

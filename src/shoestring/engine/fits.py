@@ -20,7 +20,7 @@ from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds, Loop
 from shoestring.engine.placement import Local
 from shoestring.engine.pool import Halves
-from shoestring.engine.study import RUNGS
+from shoestring.engine.search.study import RUNGS
 
 LOOKS = 3  # at validation, of a whole trial: the best of them counts, as in the fit that ships
 ASKED_EVERY = 5  # steps between two looks at the clock

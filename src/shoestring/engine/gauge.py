@@ -21,9 +21,10 @@ from shoestring.core.quantizing import METHOD
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.sizing import Gauge, Weight
-from shoestring.engine import candidates, device, pacing, store
+from shoestring.engine import device, pacing, store
 from shoestring.engine.loop import Feeds
 from shoestring.engine.placement import Local
+from shoestring.engine.shrink import candidates
 
 CALIBRATING = 64  # training examples that ranges are measured on: only bytes are looked at
 HEADLINE_BYTES = 2_150  # of scores, lineage and versions in a manifest, about

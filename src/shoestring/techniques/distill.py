@@ -118,7 +118,7 @@ class Distill(Finisher, Hook):
 
     def _trained(self, run: Run, budget: Budget) -> Run:
         from shoestring.engine import apply, derive
-        from shoestring.engine import student as students
+        from shoestring.engine.fuse import student as students
 
         epochs = self.epochs
         if epochs is None and budget.seconds is None:
@@ -161,7 +161,7 @@ class Distill(Finisher, Hook):
         """The run with the teacher in its recipe, once it was asked for all that it answers before
         the fit."""
         from shoestring.bundle import bundle
-        from shoestring.engine import teacher
+        from shoestring.engine.fuse import teacher
 
         named, task = teacher.checked(self.teacher, self.weights, run.task), plugins.task(run.task)
         unlike = ""
@@ -225,7 +225,7 @@ class Distill(Finisher, Hook):
     def tutor(self, run: Run, feed: Feed, device: str) -> Tutor | None:
         if not self.teacher or self.level == "sequence":
             return None
-        from shoestring.engine import teacher
+        from shoestring.engine.fuse import teacher
 
         named = teacher.checked(self.teacher, self.weights, run.task)
         return teacher.tutor(named, run, feed, device, self.lesson)
@@ -235,7 +235,7 @@ class Distill(Finisher, Hook):
     ) -> torch.Tensor:
         if batch.taught is None:
             return loss
-        from shoestring.engine import imitation
+        from shoestring.engine.fuse import imitation
 
         soft = SOFT if logits.shape[1] < MANY else 1.0
         apart = imitation.divergence(logits, batch.taught, self.temperature or soft)

@@ -128,7 +128,7 @@ class Distribute(Placer):
 
     def settled(self, run: Run) -> Run:
         from shoestring.cluster import session
-        from shoestring.engine import parallel_fit
+        from shoestring.engine.spread import parallel_fit
 
         alone = session.current() is None
         if alone:
@@ -153,7 +153,7 @@ class Distribute(Placer):
         log_every: int | None,
     ) -> tuple[Run, Mapping[str, torch.Tensor]]:
         from shoestring.cluster import session
-        from shoestring.engine import parallel_fit
+        from shoestring.engine.spread import parallel_fit
 
         cluster = session.current()
         if cluster is not None:

@@ -17,8 +17,8 @@ from shoestring.core.techniques import Finisher
 if TYPE_CHECKING:
     import torch
 
-    from shoestring.engine.members import Member
-    from shoestring.engine.mixture import Net, Together
+    from shoestring.engine.fuse.members import Member
+    from shoestring.engine.fuse.mixture import Net, Together
 
 GROWN = 3  # members where neither their number nor another run was named
 CHOOSING = ("weighted", "greedy")
@@ -102,7 +102,8 @@ class Ensemble(Finisher):
         return wanted - known
 
     def apply(self, run: Run, budget: Budget) -> Run:
-        from shoestring.engine import derive, members, store
+        from shoestring.engine import derive, store
+        from shoestring.engine.fuse import members
 
         more = self._more()
         runs = [run, *(store.read(path) for path in self.runs)]
@@ -131,7 +132,8 @@ class Ensemble(Finisher):
     # --- answers ---
 
     def _joined(self, child: Run, members: Sequence[Member], budget: Budget) -> Run:
-        from shoestring.engine import apply, derive, mixture
+        from shoestring.engine import apply, derive
+        from shoestring.engine.fuse import mixture
 
         task = plugins.task(child.task)
         dataset = derive.dataset_of(child)
@@ -180,8 +182,9 @@ class Ensemble(Finisher):
     # --- weights ---
 
     def _soup(self, child: Run, members: Sequence[Member], budget: Budget) -> Run:
-        from shoestring.engine import apply, derive, soup
-        from shoestring.engine.members import requantized
+        from shoestring.engine import apply, derive
+        from shoestring.engine.fuse import soup
+        from shoestring.engine.fuse.members import requantized
 
         dataset = derive.dataset_of(child)
         judged = derive.deciding(dataset) if self.chooses else dataset.validation

@@ -20,7 +20,7 @@ from shoestring.core.techniques import Finisher, Hook
 if TYPE_CHECKING:
     import torch
 
-    from shoestring.engine.allot import Size
+    from shoestring.engine.shrink.allot import Size
 
     Weights = Mapping[str, torch.Tensor]
 
@@ -178,8 +178,8 @@ class Prune(Finisher, Hook):
 
     def _cut(self, thin: _Thin, goal: float, dataset: Dataset) -> _Thin:
         """The network at most as large as the goal, as far as what stays allows it."""
-        from shoestring.engine import allot, importance
-        from shoestring.engine import thin as surgery
+        from shoestring.engine.shrink import allot, importance
+        from shoestring.engine.shrink import thin as surgery
 
         network, model = thin.network(), thin.model()
         architecture = thin.run.architecture or {}
@@ -209,7 +209,8 @@ class Prune(Finisher, Hook):
         hooks: tuple[str, ...] = (),
     ) -> _Thin:
         """Trained on for so long; with no epochs at all, its statistics alone are made anew."""
-        from shoestring.engine import derive, importance
+        from shoestring.engine import derive
+        from shoestring.engine.shrink import importance
 
         if not epochs:
             model = thin.model()
@@ -227,7 +228,8 @@ class Prune(Finisher, Hook):
 
     def _sparse(self, run: Run, budget: Budget) -> Run:
         """Zeros in place of the smallest weights of convolutions and matrices."""
-        from shoestring.engine import apply, derive, sparse
+        from shoestring.engine import apply, derive
+        from shoestring.engine.shrink import sparse
 
         model, dataset = derive.model_of(run), derive.dataset_of(run)
         thin = _Thin(_child(run), model.state_dict(), Cost())
@@ -253,7 +255,7 @@ class Prune(Finisher, Hook):
     def before_step(self, model: torch.nn.Module) -> None:
         """In a fit after structure=weights: notes where weights are zero, once."""
         if self.structure == "weights" and model not in _PLACES:
-            from shoestring.engine import sparse
+            from shoestring.engine.shrink import sparse
 
             _PLACES[model] = sparse.places(model)
 
@@ -294,7 +296,7 @@ def _members(quantization: Plain) -> Sequence[Plain]:
 
 
 def _size_of(of: str, thin: _Thin) -> Size:
-    from shoestring.engine import allot
+    from shoestring.engine.shrink import allot
 
     network, architecture = thin.network(), thin.run.architecture or {}
     shapes = {name: tuple(weight.shape) for name, weight in thin.model().named_parameters()}

@@ -18,7 +18,7 @@ from shoestring.core.techniques import Finisher, Hook
 if TYPE_CHECKING:
     import torch
 
-    from shoestring.engine.candidates import Candidate, Weighing
+    from shoestring.engine.shrink.candidates import Candidate, Weighing
 
 Calibration = Literal["minmax", "percentile", "mse", "entropy"]
 WEIGHTS = "weights"  # a method of networks that can keep what they compute with in floats
@@ -96,7 +96,8 @@ class Quantize(Finisher, Hook):
         return 0.5 if self.method == "qat" else 0.1
 
     def apply(self, run: Run, budget: Budget) -> Run:
-        from shoestring.engine import apply, candidates, derive
+        from shoestring.engine import apply, derive
+        from shoestring.engine.shrink import candidates
 
         model, dataset = derive.model_of(run), derive.dataset_of(run)
         weighing = candidates.Weighing(run, model, dataset)
@@ -184,7 +185,7 @@ class Quantize(Finisher, Hook):
 
     def _judged(self, before: Candidate, found: Candidate, said: list[str]) -> str:
         """Why it ships; Skipped where what was wanted did not come."""
-        from shoestring.engine import candidates
+        from shoestring.engine.shrink import candidates
 
         faster = candidates.speed(before, found, TIMING_SECONDS)
         smaller = before.size_bytes / found.size_bytes

@@ -80,7 +80,7 @@ class Tune(Searcher):
         return self.share
 
     def ready(self) -> None:
-        from shoestring.engine import space, study
+        from shoestring.engine.search import space, study
 
         study.equipped()
         if self.search is not None:
@@ -97,7 +97,7 @@ class Tune(Searcher):
         words = plugins.words(self)
         if run.recipe.fingerprint not in derive.desk().datasets:
             return run.with_hook(words)  # it is searched when the data are there
-        from shoestring.engine import search_plan, tuning
+        from shoestring.engine.search import search_plan, tuning
 
         asked = search_plan.Asked(
             trials=self.trials,

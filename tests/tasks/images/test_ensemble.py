@@ -14,7 +14,7 @@ from shoestring.bundle.session import open_graph
 from shoestring.core import voting
 from shoestring.core.errors import BundleError, UserError
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import thin
+from shoestring.engine.shrink import thin
 from shoestring.tasks.images.ensemble import EnsembleNetwork
 from shoestring.tasks.images.feed import prepared
 from shoestring.tasks.images.predict import ImagePredictor

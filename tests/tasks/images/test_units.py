@@ -11,7 +11,7 @@ import torch
 from shoestring.bundle.session import open_graph
 from shoestring.core.errors import UserError
 from shoestring.core.units import Kept, UnitGroup
-from shoestring.engine import thin
+from shoestring.engine.shrink import thin
 from shoestring.tasks.images.graph import to_onnx
 from shoestring.tasks.images.model import ImageNetwork
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shoestring.core.errors import UserError
-from shoestring.engine import thin
+from shoestring.engine.shrink import thin
 from shoestring.tasks.translation import graph_ensemble
 from shoestring.tasks.translation.agreement import NetworkSteps
 from shoestring.tasks.translation.ensemble import EnsembleNetwork, EnsembleTranslator

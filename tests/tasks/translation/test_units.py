@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from shoestring.core.units import Kept, UnitGroup
-from shoestring.engine import thin
+from shoestring.engine.shrink import thin
 from shoestring.tasks.translation import architecture as sizes
 from shoestring.tasks.translation.agreement import NetworkSteps
 from shoestring.tasks.translation.model import TranslationNetwork, Translator

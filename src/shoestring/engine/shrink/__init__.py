@@ -1,0 +1,1 @@
+"""shrink: smaller networks: what units and weights matter, cutting them, ways to ship."""
