@@ -12,7 +12,7 @@ import numpy as np
 from shoestring.core.protocols import Outcomes, Progress
 from shoestring.core.receipt import Plain
 from shoestring.tasks.translation import scores as scoring
-from shoestring.tasks.translation.asked import MOST_PIECES, batches, cut
+from shoestring.tasks.translation.asked import MOST_LETTERS, MOST_PIECES, batches, cut
 from shoestring.tasks.translation.examples import TranslationExamples
 from shoestring.tasks.translation.search import SearchOptions, search
 from shoestring.tasks.translation.steps import GraphSteps, judged
@@ -37,8 +37,8 @@ def outcomes(
     count = len(pairs)
     whole = [tokenizer.source(text) for text in pairs.sources]
     sources = [cut(source) for source in whole]
-    targets = [np.array(tokenizer.encode(text), np.int64) for text in pairs.targets]
-    targets = [target[:MOST_PIECES] for target in targets]
+    rows = [tokenizer.encode(text[:MOST_LETTERS])[:MOST_PIECES] for text in pairs.targets]
+    targets = [np.array(row, np.int64) for row in rows]
     texts = [""] * count
     numbers = {
         "log_probability": np.zeros(count),

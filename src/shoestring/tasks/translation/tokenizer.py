@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import DataError
-from shoestring.tasks.translation.asked import sentence
+from shoestring.tasks.translation.asked import MOST_LETTERS, sentence
 from shoestring.tasks.translation.merges import LONGEST, Merges
 from shoestring.tasks.translation.ragged import Ragged, ends, packed
 from shoestring.tasks.translation.special import (
@@ -86,9 +86,9 @@ class Tokenizer:
         return ids
 
     def source(self, text: str) -> NDArray[np.int64]:
-        """(S,) the pieces of what is to be translated, as `asked.sentence` reads it, and its
-        end."""
-        return np.array([*self.encode(sentence(text)), EOS], np.int64)
+        """(S,) the pieces of what is to be translated, as `asked.sentence` reads it, and its end;
+        of a text that is far too long not all of them."""
+        return np.array([*self.encode(sentence(text)[: MOST_LETTERS + 1]), EOS], np.int64)
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]

@@ -79,6 +79,12 @@ def test_columns_are_found_by_name_else_in_order(tmp_path: Path) -> None:
     assert texts(read(written(tmp_path, "b.tsv", "de\ten", "eins\tone"))) == [("one", "eins")]
     assert texts(read(written(tmp_path, "c.tsv", "one\teins\tCC-BY"))) == [("one", "eins")]
     assert texts(read(written(tmp_path, "src.tsv", "src\ttrg", "one\teins"))) == [("one", "eins")]
+    late = written(tmp_path, "late.tsv", "id\tsource\ttarget", "1\tone\teins")
+    assert texts(read(late)) == [("one", "eins")]
+    turned = written(tmp_path, "turned.tsv", "target\tsource", "eins\tone")
+    assert texts(read(turned)) == [("one", "eins")]
+    numbered = written(tmp_path, "numbered.tsv", "number\tde\ten", "1\teins\tone")
+    assert texts(read(numbered)) == [("one", "eins")]
     assert texts(read(named)) == [("one", "eins")]
 
 

@@ -119,3 +119,18 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.en cannot be read"):
         read(tmp_path / "none.en")
     assert text.first_line(tmp_path / "none.en") == ""
+
+
+def test_a_line_break_is_a_space_and_other_blanks_stay() -> None:
+    assert (
+        text.one_line("ein\u00a0Hund \n  l\u00e4uft\r\nhier  so")
+        == "ein\u00a0Hund l\u00e4uft hier  so"
+    )
+    assert text.one_line("a  b") == "a  b"
+
+
+def test_a_line_too_long_to_be_taken_is_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of combining marks takes the square of its length."""
+    monkeypatch.setattr(text, "MOST_LETTERS", 10)
+    long = "e\u0301" * 8
+    assert text.normal(f"e\u0301\n{long}\ne\u0301") == f"\u00e9\n{long}\n\u00e9"

@@ -7,6 +7,7 @@ separators that Unicode has beside them cannot put two files out of step.
 from __future__ import annotations
 
 import gzip
+import re
 import unicodedata
 import zlib
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from pathlib import Path
 
 from shoestring.core.errors import DataError
 from shoestring.data.names import printable
+from shoestring.tasks.translation.asked import MOST_LETTERS
 
 MOST_BYTES = 4 << 30  # of one file, unpacked; a few kilobytes of gzip can hold terabytes
 _BLOCK = 1 << 20
 _SEEN = 20  # lines from which a format is told: the first of them may be broken
 _MARK = b"\xef\xbb\xbf"
 _PACKED = b"\x1f\x8b"
+_BREAK = re.compile(r"\s*[\r\n]\s*")
 
 
 @dataclass
@@ -118,8 +121,16 @@ def first_lines(path: Path, most: int = _SEEN) -> list[str]:
 
 
 def normal(text: str) -> str:
-    """Normal form C; quick where the text has it already, as nearly all has."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """Normal form C, line by line; quick where the text has it already, as nearly all has. A line
+    too long to be taken stays as it is: a run of combining marks takes the square of its length."""
+    if text.isascii():
+        return text
+    if len(text) <= MOST_LETTERS:
+        return unicodedata.normalize("NFC", text)
+    return "\n".join(
+        line if len(line) > MOST_LETTERS else unicodedata.normalize("NFC", line)
+        for line in text.split("\n")
+    )
 
 
 def spoiled(text: str) -> str | None:
@@ -132,8 +143,9 @@ def spoiled(text: str) -> str | None:
 
 
 def one_line(text: str) -> str:
-    """A text of a format that allows line breaks, on one line."""
-    return normal(" ".join(text.split()) if "\n" in text or "\r" in text else text)
+    """A text of a format that allows line breaks, on one line: each of them, with the blanks
+    around it, is a space."""
+    return normal(_BREAK.sub(" ", text) if "\n" in text or "\r" in text else text)
 
 
 def _decoded(line: bytes, number: int, broken: Broken) -> str:

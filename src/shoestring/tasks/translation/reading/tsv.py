@@ -17,29 +17,25 @@ _NAMES = ("source", "src"), ("target", "tgt", "trg")
 def languages(path: Path) -> Sequence[str]:
     """Of the columns in order: by the first line, else by a name like `news.en-de.tsv`. A first
     line without the languages of the name is a pair of words that are codes, too: `in`, `an`."""
-    head, named = headed(path), _named(path)
-    if head is not None and any(head) and (not named or _holds(head, named)):
-        return [code for code in head if code]
-    return named
+    return headed(path) or _named(path)
 
 
-def headed(path: Path) -> list[str] | None:
-    """The languages of the first line; empty ones for `source` and `target`, none where it is a
-    pair."""
-    return _head(first_line(path))
+def headed(path: Path) -> list[str]:
+    """The languages that the first line names, as far as it is one of names."""
+    head, named = _codes(_cells(first_line(path))), _named(path)
+    first = len(head) > 1 and head[0] and head[1] and head[0] != head[1]
+    return [code for code in head if code] if first and (not named or _holds(head, named)) else []
 
 
 def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
-    """Columns by the names in the first line, else the first two; further ones are not used. A
-    first line of languages that are not asked for is a pair like the others."""
+    """Columns by the names in the first line (`source` and `target`, or the languages asked for,
+    in any place), else by the file's name, else the first two; further ones are not used. A first
+    line of other languages is a pair like the others."""
     broken = Broken(path, stop)
     every = lines(path, broken)
-    head = _head(every[0])
-    if head is not None and any(head) and not _holds(head, (source, target)):
-        head = None
-    names = head if head is not None and any(head) else _named(path)
-    at = _column(names, source, 0), _column(names, target, 1)
-    need, first = max(at) + 1, int(head is not None)
+    at, headed = _columns(_cells(every[0]), _named(path), source, target)
+    first = int(headed)
+    need = max(at) + 1
     sources, targets = [], []
     for number, line in enumerate(every[first:], first + 1):
         columns = line.split("\t")
@@ -56,6 +52,20 @@ def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
     return Pairs(sources, targets, range(first + 1, len(every) + 1), where, broken.reasons)
 
 
+def _columns(
+    cells: Sequence[str], named: Sequence[str], source: str, target: str
+) -> tuple[tuple[int, int], bool]:
+    """Where source and target stand, and whether these first cells are names."""
+    sides, codes = _sides(cells), _codes(cells)
+    if sides is not None:
+        # The file's name says which language stands in the column of sources.
+        turned = named and matches(named[0], target) and matches(named[1], source)
+        return (sides[1], sides[0]) if turned else sides, True
+    headed = _holds(codes, (source, target))
+    names = codes if headed else named
+    return (_column(names, source, 0), _column(names, target, 1)), headed
+
+
 def _named(path: Path) -> list[str]:
     for piece in reversed(path.name.split(".")):
         match = re.fullmatch(r"([a-zA-Z]{2,3})[-_]([a-zA-Z]{2,3})", piece)
@@ -70,17 +80,20 @@ def _holds(names: Sequence[str], codes: Sequence[str]) -> bool:
     return all(any(have and matches(have, code) for have in names) for code in codes)
 
 
-def _head(line: str) -> list[str] | None:
-    """The language of each column where the line is one of names; empty ones for `source` and
-    `target`."""
-    cells = [cell.strip() for cell in line.split("\t")]
-    if len(cells) < 2:
-        return None
-    lower = [cell.lower() for cell in cells[:2]]
-    if lower[0] in _NAMES[0] and lower[1] in _NAMES[1]:
-        return ["", ""]
-    found = [known(cell) for cell in cells]
-    return [code or "" for code in found] if all(found[:2]) and found[0] != found[1] else None
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("\t")]
+
+
+def _sides(cells: Sequence[str]) -> tuple[int, int] | None:
+    """The columns that are named `source` and `target`."""
+    lower = [cell.lower() for cell in cells]
+    found = [[i for i, cell in enumerate(lower) if cell in names] for names in _NAMES]
+    return (found[0][0], found[1][0]) if all(len(places) == 1 for places in found) else None
+
+
+def _codes(cells: Sequence[str]) -> list[str]:
+    """The language that each cell is a code of; empty where it is of none."""
+    return [known(cell) or "" for cell in cells]
 
 
 def _column(names: Sequence[str], code: str, otherwise: int) -> int:
