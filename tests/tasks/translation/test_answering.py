@@ -98,6 +98,12 @@ def test_groups_are_full_where_there_is_enough(tmp_path: Path) -> None:
     assert set(sizes[:-1]) == {512}
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="there is no such file")
+def test_a_file_that_cannot_be_read_is_told() -> None:
+    with pytest.raises(DataError, match=r"'/proc/self/mem' cannot be read: "):
+        list(Lines(["/proc/self/mem"]))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_a_named_pipe_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pipe"

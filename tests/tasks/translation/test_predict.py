@@ -295,6 +295,8 @@ def test_a_source_too_long_to_be_translated_counts_as_an_empty_translation(
     assert found["too_long"].tolist() == [length > limit for length in lengths]
     said = scores(found, opened.manifest["facts"]).details["too_long"]
     assert said.startswith(f"{sum(length > limit for length in lengths)} sources have more than")
+    none = {**found, "too_long": np.ones(12, np.bool_), "seconds": np.zeros(12)}
+    assert "sentences_per_second" not in scores(none, opened.manifest["facts"]).details
 
 
 def test_an_endless_translation_does_not_widen_the_outcomes_of_all(

@@ -95,10 +95,17 @@ class Lines:
             if word == STANDARD_INPUT:
                 yield from _groups(sys.stdin.buffer, "standard input", most)
             elif _is_file(word):
-                with open(word, "rb") as file:
-                    yield from _groups(file, printable(word), most)
+                yield from _of_file(word, most)
             else:
                 yield [word]
+
+
+def _of_file(name: str, most: int) -> Iterator[list[str | Unreadable]]:
+    try:
+        with open(name, "rb") as file:
+            yield from _groups(file, printable(name), most)
+    except OSError as error:
+        raise DataError(f"{name!r} cannot be read: {error.strerror or error}") from error
 
 
 def _is_file(word: str) -> bool:

@@ -130,9 +130,9 @@ def scores(outcomes: Outcomes, facts: Plain) -> Scores:
     )
     details["perplexity"] = exp(min(loss, _LARGEST_LOSS))
     details["length_ratio"] = float(lengths[0] / max(lengths[1], 1.0))
-    if "seconds" in outcomes:
-        details |= _speed(outcomes)
     untranslated = int(np.count_nonzero(outcomes.get("too_long", ())))
+    if "seconds" in outcomes and untranslated < total:
+        details |= _speed(outcomes, total - untranslated)
     if untranslated:
         details["too_long"] = (
             f"{counted(untranslated, 'source has', 'sources have')} more than {MOST_PIECES - 1:,} "
@@ -209,10 +209,10 @@ def _signature(metric: Metric) -> str:
     return str(metric.get_signature())
 
 
-def _speed(outcomes: Outcomes) -> dict[str, float]:
+def _speed(outcomes: Outcomes, translated: int) -> dict[str, float]:
     """Translations, and pieces of them where they are counted, in a second of search."""
     seconds = max(float(outcomes["seconds"].sum(dtype=np.float64)), 1e-9)
-    found = {"sentences_per_second": len(outcomes["hashes"]) / seconds}
+    found = {"sentences_per_second": translated / seconds}
     if "pieces" in outcomes:
         found["tokens_per_second"] = float(outcomes["pieces"].sum(dtype=np.float64)) / seconds
     return found

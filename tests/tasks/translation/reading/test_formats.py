@@ -58,6 +58,7 @@ def test_a_separator_inside_a_line_ends_no_line(tmp_path: Path) -> None:
     [
         ("a.tsv", "en\tde", ["en", "de"]),
         ("a.tsv", "de\tEN\tnote", ["de", "en"]),
+        ("a.tsv", '"de"\t"en"', ["de", "en"]),
         ("a.tsv", "source\ttarget", []),
         ("a.tsv", "the dog\tder Hund", []),
         ("news.en-de.tsv", "the dog\tder Hund", ["en", "de"]),

@@ -81,7 +81,7 @@ def _holds(names: Sequence[str], codes: Sequence[str]) -> bool:
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("\t")]
+    return [cell.strip().strip('"') for cell in line.split("\t")]  # as spreadsheets write names
 
 
 def _sides(cells: Sequence[str]) -> tuple[int, int] | None:
