@@ -65,6 +65,7 @@ def test_a_separator_inside_a_line_ends_no_line(tmp_path: Path) -> None:
         ("de_en.tsv", "der Hund\tthe dog", ["de", "en"]),
         ("a-b.tsv", "der Hund\tthe dog", []),
         ("news.en-de.tsv", "in\tan", ["en", "de"]),
+        ("to_de.tsv", "en\tde", ["en", "de"]),
         ("news.en-de.tsv", "de\ten", ["de", "en"]),
         ("news.en-de.tsv", "source\ttarget", ["en", "de"]),
     ],

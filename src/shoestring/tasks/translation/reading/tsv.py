@@ -16,15 +16,16 @@ _NAMES = ("source", "src"), ("target", "tgt", "trg")
 
 def languages(path: Path) -> Sequence[str]:
     """Of the columns in order: by the first line, else by a name like `news.en-de.tsv`. A first
-    line without the languages of the name is a pair of words that are codes, too: `in`, `an`."""
+    line that shares none with the name is a pair of words that are codes, too: `in`, `an`."""
     return headed(path) or _named(path)
 
 
 def headed(path: Path) -> list[str]:
     """The languages that the first line names, as far as it is one of names."""
     head, named = _codes(_cells(first_line(path))), _named(path)
-    first = len(head) > 1 and head[0] and head[1] and head[0] != head[1]
-    return [code for code in head if code] if first and (not named or _holds(head, named)) else []
+    names = len(head) > 1 and head[0] and head[1] and head[0] != head[1]
+    shared = not named or any(_holds(head, [code]) for code in named)
+    return [code for code in head if code] if names and shared else []
 
 
 def read(path: Path, source: str, target: str, stop: bool) -> Pairs:
