@@ -11,12 +11,16 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
-import click
+try:  # Ctrl-C in the first moments, too, ends in a word
+    import click
 
-import shoestring
-from shoestring import cli
-from shoestring.core.errors import Interrupted, UserError
-from shoestring.report.words import visible
+    import shoestring
+    from shoestring import cli
+    from shoestring.core.errors import Interrupted, UserError
+    from shoestring.report.words import visible
+except KeyboardInterrupt:
+    sys.stderr.write("error: stopped\n")
+    sys.exit(130)
 
 
 def main(words: Sequence[str] | None = None) -> int:

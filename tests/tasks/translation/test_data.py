@@ -80,6 +80,14 @@ def test_blanks_of_a_source_are_as_one_and_a_target_is_as_written(corpus: Path) 
     assert first == ("the dog runs here", "der\u00a0Hund  l\u00e4uft\there")
 
 
+def test_pairs_that_differ_in_blanks_alone_are_one(corpus: Path) -> None:
+    odd = [(a, b.replace(" ", "\u00a0")) for a, b in (PAIRS[0], PAIRS[200])]
+    write(corpus, "train", [*PAIRS[:200], *odd])
+    found = findings(load(corpus, source="en"))
+    assert found["duplicate"] == (1, 1)
+    assert found["leak"] == (1, 1)
+
+
 def test_a_table_of_other_languages_by_its_first_line_is_told_of(tmp_path: Path) -> None:
     """Two words can both be codes of languages; such a file is not to be left out in silence."""
     folder = tmp_path / "corpus"

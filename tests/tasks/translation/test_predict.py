@@ -207,6 +207,17 @@ def test_a_picture_of_nothing_is_not_passed_over(opened: bundle.Bundle, tmp_path
     assert wrong == [{"input": "line 1", "error": "no text"}]  # which says enough
 
 
+def test_a_letter_that_goes_as_bytes_has_one_label(opened: bundle.Bundle) -> None:
+    predictor = opened.predictor
+    source, target, looks = predictor.attended("one 🙂 dog", "a ж")
+    assert looks.shape == (len(target), len(source))
+    assert source.count("🙂") == 1
+    assert source[source.index("🙂") :][:4] == ["🙂", "", "", ""]
+    columns, rows, _ = heatmap.words(source, target, looks)
+    assert [len(text.encode()) for text in columns if "🙂" in text] == [4]
+    assert any("ж" in text for text in rows)
+
+
 def test_a_given_translation_looks_as_a_found_one_did(opened: bundle.Bundle) -> None:
     predictor = opened.predictor
     source = predictor.tokenizer.source("one red dog")

@@ -30,7 +30,7 @@ from shoestring.tasks.translation.sides import OTHER_TEST, OUT, TEST, TRAIN, VAL
 
 __all__ = ["Ragged", "TranslationDataset", "TranslationExamples", "load", "load_for", "recognizes"]
 
-FORM = 2  # of what is cached; any change of reading, filters or splits raises it
+FORM = 3  # of what is cached; any change of reading, filters or splits raises it
 
 
 class TranslationDataset:
@@ -146,7 +146,7 @@ def _wanted(
     one, other = direction.chosen(found, learned, options)
     serving = [p for p in found.parts if direction.serves(p, one, other)]
     parts = [p for p in serving if p.split in (None, "train")]
-    notes = direction.told(found.parts, options, one, other)
+    notes = direction.told(found.parts, options, one, other) if found.direction is None else []
     for split in ("validation", "test"):
         several = [p for p in serving if p.split == split]
         several.sort(key=lambda p: p.name not in (split, "valid", "val", "dev"))  # stable

@@ -14,6 +14,7 @@ from shoestring.core.receipt import Plain
 from shoestring.tasks.translation import scores as scoring
 from shoestring.tasks.translation.asked import MOST_LETTERS, MOST_PIECES, batches, cut
 from shoestring.tasks.translation.examples import TranslationExamples
+from shoestring.tasks.translation.hypotheses import Ids
 from shoestring.tasks.translation.search import SearchOptions, search
 from shoestring.tasks.translation.steps import GraphSteps, judged
 from shoestring.tasks.translation.tokenizer import Tokenizer
@@ -35,8 +36,11 @@ def outcomes(
     too_long (B,). What is too long to be translated has an empty hypothesis, as it gets an empty
     line, and is judged on as much as is taken."""
     count = len(pairs)
-    whole = [tokenizer.source(text) for text in pairs.sources]
-    sources = [cut(source) for source in whole]
+    sources, too_long = list[Ids](), np.zeros(count, np.bool_)
+    for place, text in enumerate(pairs.sources):
+        whole = tokenizer.source(text)
+        too_long[place] = len(whole) > MOST_PIECES
+        sources.append(cut(whole))
     rows = [tokenizer.encode(text[:MOST_LETTERS])[:MOST_PIECES] for text in pairs.targets]
     targets = [np.array(row, np.int64) for row in rows]
     texts = [""] * count
@@ -51,7 +55,7 @@ def outcomes(
     progress("translating", 0, count)
     for places in batches([len(source) for source in sources]):
         batch = [sources[place] for place in places]
-        fit = [place for place in places if len(whole[place]) <= MOST_PIECES]
+        fit = [place for place in places if not too_long[place]]
         started = time.perf_counter()
         found = search(steps, [sources[place] for place in fit], options, scores=False)
         numbers["seconds"][fit] = (time.perf_counter() - started) / max(1, len(fit))
@@ -67,7 +71,7 @@ def outcomes(
     return {
         "hashes": np.asarray(pairs.hashes),
         "hypotheses": np.array([_kept(text) for text in texts], np.str_),
-        "too_long": np.array([len(source) > MOST_PIECES for source in whole], np.bool_),
+        "too_long": too_long,
         **scoring.sentence_statistics(texts, list(pairs.targets), facts),
         **numbers,
     }

@@ -41,14 +41,15 @@ def words(
 
 
 def _joined(pieces: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(first, past the last, text) of each word, or of each piece where blanks are rare."""
+    """(first, past the last, text) of each word, or of each piece where blanks are rare. A piece
+    without a text goes on with the one before it."""
     blanks = sum(piece.startswith(WORD_START) for piece in pieces)
     apart = blanks * 4 < len(pieces)
     found: list[tuple[int, int, str]] = []
     for place, piece in enumerate(pieces):
         text = piece.replace(WORD_START, " ").strip()
-        begins = apart or not found or piece.startswith(WORD_START) or piece == END
-        if begins or found[-1][2] == END:
+        begins = (apart and piece) or piece.startswith(WORD_START) or piece == END
+        if begins or not found or found[-1][2] == END:
             found.append((place, place + 1, text))
         else:
             found[-1] = (found[-1][0], place + 1, found[-1][2] + text)

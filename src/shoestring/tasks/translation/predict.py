@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, cast
 
 import numpy as np
@@ -213,12 +214,20 @@ class TranslationPredictor:
         return self._labels(source.tolist()), self._labels(ends), best.attention
 
     def _labels(self, pieces: Sequence[int]) -> list[str]:
-        """Each piece as it is written, a blank as sentencepiece shows it."""
-        before = FIRST_BYTE + ord("a")  # a piece to stand behind: the first blank of a text is none
-        texts = [self.tokenizer.decode([before, piece])[1:] for piece in pieces]
-        return [text.replace(" ", BLANK) for text in texts[:-1]] + [
-            END if pieces[-1] == EOS else texts[-1].replace(" ", BLANK)
-        ]
+        """Each piece as it is written, a blank as sentencepiece shows it. A letter that goes as
+        bytes stands at the first of them, and nothing at the others."""
+        spelled, texts = self.tokenizer.spellings(), [""] * len(pieces)
+        for isbyte, run in groupby(enumerate(pieces), lambda one: 0 <= one[1] - FIRST_BYTE < 256):
+            places = list(run)
+            if not isbyte:
+                for place, piece in places:
+                    texts[place] = spelled[piece].decode("utf-8", "replace").replace(" ", BLANK)
+                continue
+            at, last = places[0][0], places[-1][0]
+            for letter in bytes(p - FIRST_BYTE for _, p in places).decode("utf-8", "replace"):
+                texts[min(at, last)] += letter.replace(" ", BLANK)
+                at += len(letter.encode())
+        return [*texts[:-1], END] if pieces[-1] == EOS else texts
 
     def _wanted(self, options: AnswerOptions) -> SearchOptions:
         """The bundle's search with what a person asked for."""

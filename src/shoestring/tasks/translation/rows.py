@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shoestring.core.receipt import Finding
 from shoestring.data.names import counted, printable
+from shoestring.tasks.translation.asked import sentence
 
 Mask = NDArray[np.bool_]
 _SHOWN = 10
@@ -54,13 +55,14 @@ class Rows:
 
 
 def hashes(sources: Sequence[str], targets: Sequence[str]) -> NDArray[np.uint64]:
-    """(N,) of source and target."""
-    return _digests([f"{s}\t{t}" for s, t in zip(sources, targets, strict=True)])
+    """(N,) of source and target; pairs that differ in their blanks alone are one."""
+    pairs = zip(sources, targets, strict=True)
+    return _digests([f"{sentence(source)}\t{sentence(target)}" for source, target in pairs])
 
 
 def source_hashes(sources: Sequence[str]) -> NDArray[np.uint64]:
     """(N,) of the sources alone: pairs that share one are kept on one side of a split."""
-    return _digests(sources)
+    return _digests([sentence(source) for source in sources])
 
 
 def _digests(texts: Sequence[str]) -> NDArray[np.uint64]:

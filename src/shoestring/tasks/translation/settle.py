@@ -111,9 +111,8 @@ def settled(
         usual = pairs.tried(predictor, predictor.search)
         run, why = _search(run, predictor, pairs, usual, end)
         said.append(why)
-    return run, "; ".join(said) or (
-        "too few seconds to measure int8 and search settings: the usual ones ship"
-    )
+    what = "int8 and search settings" if asked == "auto" else "search settings"
+    return run, "; ".join(said) or f"too few seconds to measure {what}: the usual ones ship"
 
 
 def _greedy(run: Run, beam: int, needed: float, grading: float) -> tuple[Run, str]:
