@@ -33,7 +33,7 @@ FEWEST = 16  # examples of the smallest share
 FEWEST_SHARES = 3  # a law through two points fits anything
 FLAT = 0.05  # of the error: to take away less is not worth collecting data for
 SHORT = 2.0  # epochs of a fit on all of the data; on twice as many, examples are seen once or never
-LEARNT = 0.03  # of a perfect quality: with less there is no curve to carry on
+LEARNT = 0.1  # of a perfect quality: with less there is no curve to carry on
 FEWEST_ERRORS = 5  # validation examples' worth of them, or nothing can be said
 
 
