@@ -29,8 +29,9 @@ class Augment(Hook):
     cutmix change the label as well: to the shares of the two pictures that were mixed.
 
     Text: bpe_dropout cuts words into other pieces, swap lets words of the source change places,
-    word_dropout hides pieces. back_translate has a run of the other direction write sources for
-    text of the target language, which is more data; it takes a quarter of the seconds at most.
+    word_dropout hides pieces, case writes sources in capitals or small letters. back_translate has
+    a run of the other direction write sources for text of the target language, which is more data;
+    it takes a quarter of the seconds at most.
 
     Source: Simard et al. 2003, "Best practices for convolutional neural networks" (shift to
     elastic); Cubuk et al. 2020, "RandAugment"; Mueller & Hutter 2021, "TrivialAugment"; Zhang et
@@ -62,6 +63,9 @@ class Augment(Hook):
     cutmix: float = field(default=0.0, metadata={"help": "alpha of Beta; 1 is usual"})
     bpe_dropout: float = field(default=0.0, metadata={"help": "share of BPE merges left out"})
     word_dropout: float = field(default=0.0, metadata={"help": "share of pieces made unknown"})
+    case: float = field(
+        default=0.0, metadata={"help": "share of the sources in capitals or in small letters"}
+    )
     swap: float = field(
         default=0.0, metadata={"help": "share of the source's words that the next one passes"}
     )
@@ -87,7 +91,7 @@ class Augment(Hook):
             raise ValueError("operations is of policy=rand; say that too, or leave it out")
         if self.back_translate is None and (self.monolingual or self.synthetic):
             raise ValueError("monolingual is text for back_translate; name a run for it")
-        for name in ("shift", "elastic", "erase", "bpe_dropout", "word_dropout", "swap"):
+        for name in ("shift", "elastic", "erase", "bpe_dropout", "word_dropout", "case", "swap"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
 

@@ -80,6 +80,29 @@ def test_words_move_by_a_place_or_two_and_none_is_lost() -> None:
     assert 150 < moved < 290
 
 
+def test_some_sources_come_in_capitals_and_some_in_small_letters() -> None:
+    written = [text.title() for text in texts()[0]]
+    examples = TranslationExamples(
+        written, texts()[1], np.arange(600, dtype=np.uint64), "train", tokenizer()
+    )
+    feed, ids = TranslationFeed(examples, {}, "cpu"), torch.arange(600)
+    plain, batch = feed.batch(ids), changed(feed, ids, case=0.4)
+    assert torch.equal(batch.targets, plain.targets)
+    found = sources(batch)
+    counts = [0, 0]
+    for got, was in zip(found, written, strict=True):
+        assert got in (was, was.upper(), was.lower())
+        counts[0] += got == was.upper()
+        counts[1] += got == was.lower()
+    assert min(counts) > 80
+    assert sum(counts) < 300
+    few = changed(feed, ids[40:50], case=0.4)
+    assert sources(few) == found[40:50]  # whatever the batch
+    ended = batch.inputs.source_BS.gather(1, batch.inputs.lengths_B[:, None] - 1)
+    assert bool((ended == EOS).all())
+    assert torch.equal(changed(feed, ids, case=1e-9).inputs.source_BS, plain.inputs.source_BS)
+
+
 def test_a_word_passes_the_next_one_and_its_pieces_stay_together() -> None:
     numbered = [" ".join(f"{SYLLABLES[i % 8]}{SYLLABLES[i // 8]}" for i in range(12))] * 400
     examples = TranslationExamples(

@@ -21,6 +21,7 @@ AUGMENT: Plain = {
     "strength": None,  # of the usual changes; 1 is the usual
     "bpe_dropout": 0.0,  # share of merges left out, so that words fall into other pieces
     "word_dropout": 0.0,  # share of pieces made unknown
+    "case": 0.0,  # share of the sources in capitals, half of them, or in small letters
     "swap": 0.0,  # share of the source's words that change places with the next
     "back_translate": None,  # a run of the other direction, which writes sources for targets
     "monolingual": None,  # text of the target language for it; None: the targets of train
