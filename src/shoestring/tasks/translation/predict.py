@@ -139,11 +139,13 @@ class TranslationPredictor:
 
     def latency_inputs(self) -> Mapping[str, Callable[[], object]]:
         source = [self._pattern(16)]
+        many = [self._pattern(8 + place % 17) for place in range(64)]
         text, options = self.tokenizer.decode(source[0][:-1]), AnswerOptions()
         greedy = replace(self.search, beam=1)
         return {
             "model": lambda: search(self.steps, source, self.search, scores=False),
             "greedy": lambda: search(self.steps, source, greedy, scores=False),
+            "batch": lambda: search(self.steps, many, greedy, scores=False),  # or it takes too long
             "text": lambda: self.predict(text, options),
         }
 
