@@ -36,7 +36,9 @@ TIMED: tuple[Way, ...] = ((64, 5), (1, 5), (64, 1), (1, 1))
 def main() -> None:
     parser = arguments("A translator in int8, and a small one taught by it.", 1, "lineages")
     parser.add_argument("--budget", default="10m", help="of the first training")
+    parser.add_argument("--steps", type=int, help="of the first training, instead of its budget")
     parser.add_argument("--network", default="lstm", help="of the first training")
+    parser.add_argument("--pieces", type=int, default=4_000, help="that both networks write with")
     parser.add_argument("--student", default="lstm-small", metavar="NETWORK")
     parser.add_argument("--distill", default="level=sequence,epochs=12", metavar="OPTIONS")
     parser.add_argument("--prune", default="ratio=0.25,epochs=4", metavar="OPTIONS")
@@ -63,8 +65,8 @@ def _lineage(
         SOURCE,
         given.network,
         seed,
-        {"budget": given.budget},
-        {**OPTIONS, "ship": "float32"},
+        {"budget": given.budget} if given.steps is None else {"steps": given.steps},
+        {**OPTIONS, "pieces": given.pieces, "ship": "float32"},
         {"techniques": []},
     )
     whole = first(training, home / "whole", given)
