@@ -88,8 +88,18 @@ def test_a_skipped_one_leaves_a_copy_and_says_why(run: Run, tmp_path: Path) -> N
     assert after.scores == run.scores
     line = next(line for line in after.receipts if line.technique == "tuned:does=skip")
     assert (line.status, line.reason) == ("skipped", "nothing to be gained")
+    assert line.cost.wall_seconds > 0
     ours, theirs = (r.path / store.BUNDLE / "model.onnx" for r in (after, run))
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_one_with_a_defect_leaves_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tuned, "apply", lambda *_: int("1.4"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        finish.apply("tuned", run.path, out=tmp_path / "t")
+    assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.parametrize("does", ["fail", "stop"])

@@ -74,6 +74,17 @@ def test_runs_answer_together_by_the_mean_of_their_probabilities(
     assert joined.recipe.then == (f"ensemble:runs={named}",)
 
 
+def test_its_gain_is_over_the_best_of_the_runs(runs: list[Run], tmp_path: Path) -> None:
+    worst, best = runs[3], runs[0]
+    assert worst.scores is not None
+    assert best.scores is not None
+    assert worst.scores.quality < best.scores.quality
+    made = finish.apply("ensemble", *paths([worst, best], 0, 1), out=tmp_path / "e")
+    found = line(made, "ensemble")
+    assert found.before == best.scores
+    assert f"the gain is over {best.path}, the best of the runs" in found.reason
+
+
 def test_the_receipt_says_what_each_member_adds(runs: list[Run], joined: Run) -> None:
     said = line(joined, "members")
     assert 0 < said.options["disagreement"] < 1
@@ -218,7 +229,12 @@ def test_fewer_members_than_named_are_refused(runs: list[Run], tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"members": 1}, {"epochs": 0.0}, {"average": "weights", "vote": "hard"}],
+    [
+        {"members": 1},
+        {"epochs": 0.0},
+        {"epochs": float("inf")},
+        {"average": "weights", "vote": "hard"},
+    ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):

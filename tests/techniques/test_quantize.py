@@ -22,7 +22,7 @@ from shoestring.core.run import Run
 from shoestring.engine import derive
 from shoestring.engine.shrink import candidates
 from shoestring.techniques import quantize
-from shoestring.techniques.quantize import Quantize, on_levels
+from shoestring.techniques.quantize import Quantize, _place, on_levels
 from tests import tiny
 
 TASKS = plugins.task_names()
@@ -273,3 +273,8 @@ def test_of_two_graphs_the_faster_one_is_told(images: Run) -> None:
         one = weighing.made({})
     assert 0.2 < candidates.speed(one, one, 0.05) < 5
     assert one.size_bytes < LARGE
+
+
+def test_layers_are_named_in_their_order_also_those_of_members() -> None:
+    assert sorted(["10", "9"], key=_place) == ["9", "10"]
+    assert sorted(["1.10", "1.4", "0.12"], key=_place) == ["0.12", "1.4", "1.10"]

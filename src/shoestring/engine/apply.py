@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 
 from shoestring import plugins
 from shoestring.bundle.grade import read_outcomes
@@ -28,7 +29,7 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
         after = technique.apply(run, budget)
     gain: Interval | None = None
     verdict: Verdict = "not measured"
-    reason = ""
+    reason, parent = "", run
     found: dict[str, object] = {}
     own = after.receipts[-1] if len(after.receipts) > len(run.receipts) else None
     if own is not None and own.technique == plugins.words(technique) and not run.trained:
@@ -38,11 +39,15 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     elif not run.trained:
         reason = "no run without it to compare with; train one with --without " + _name(technique)
     elif after.path != run.path:
-        gain, verdict, reason = _gained(technique, run, after)
+        parent = _best_of(technique, run)
+        gain, verdict, reason = _gained(technique, parent, after)
+        if parent is not run:
+            over = f"the gain is over {parent.path}, the best of the runs"
+            reason = f"{over}; {reason}" if reason else over
     receipt = Receipt(
         technique=plugins.words(technique),
         options={**to_plain(technique), **found},
-        before=run.scores,
+        before=parent.scores,
         after=after.scores,
         gain=gain,
         verdict=verdict,
@@ -52,6 +57,18 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
         at=now(),
     )
     return after.with_receipt(receipt)
+
+
+def _best_of(technique: Technique, run: Run) -> Run:
+    """Of the runs that a technique takes, the one that scored best: over a poor one that happened
+    to be named first, anything would be a gain."""
+    more = getattr(technique, technique.takes, ()) if isinstance(technique, Finisher) else ()
+    every = [run, *(store.read(path) for path in more)] if isinstance(more, tuple) else [run]
+
+    def quality(one: Run) -> float:
+        return -inf if one.scores is None or one.scores.quality is None else one.scores.quality
+
+    return max(every, key=quality)  # the first of equals
 
 
 def _gained(technique: Technique, run: Run, after: Run) -> tuple[Interval | None, Verdict, str]:

@@ -237,8 +237,9 @@ def applied(
             try:
                 after = apply.apply(technique, run, budget)
             except Skipped as skipped:
-                after = _unchanged(technique, run, str(skipped), "skipped")
-        except (UserError, KeyboardInterrupt) as error:
+                cost = Cost(wall_seconds=budget.elapsed() - began)
+                after = _unchanged(technique, run, str(skipped), "skipped", cost)
+        except BaseException as error:
             store.remove(folder)
             if isinstance(error, Interrupted):
                 name = plugins.words(technique).partition(":")[0]
@@ -280,7 +281,9 @@ def _done(run: Run) -> int:
     return len(run.recipe.then) if run.lineage else 0
 
 
-def _unchanged(technique: Technique, run: Run, reason: str, status: Status) -> Run:
+def _unchanged(
+    technique: Technique, run: Run, reason: str, status: Status, cost: Cost = Cost()
+) -> Run:
     """A copy of the run with a line that says why the technique left it as it is."""
     copy = child(run, plugins.words(technique).partition(":")[0], scores=run.scores)
     for path in run.path.iterdir():
@@ -294,6 +297,7 @@ def _unchanged(technique: Technique, run: Run, reason: str, status: Status) -> R
         before=run.scores,
         after=run.scores,
         reason=reason,
+        cost=cost,
         at=apply.now(),
     )
     return copy.with_receipt(line)

@@ -94,7 +94,8 @@ def kept(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.iterdir())
         if path.is_file()
         and path.name not in _OWN
-        and path.suffix not in (".png", ".jsonl")
+        and path.name not in bundle.BESIDE
+        and path.suffix not in (".png", ".jsonl", ".html", ".txt")  # what a person puts there
         and not path.name.startswith(".")
     }
 

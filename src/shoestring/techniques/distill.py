@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -89,9 +90,9 @@ class Distill(Finisher, Hook):
             raise ValueError(f"temperature is above 0, not {self.temperature}")
         if not 0 < self.mix <= 1:
             raise ValueError(f"mix is a share above 0 and at most 1, not {self.mix}")
-        if self.epochs is not None and not self.epochs > 0:
+        if self.epochs is not None and not 0 < self.epochs < inf:
             raise ValueError(f"epochs is above 0, not {self.epochs}")
-        if not self.rate > 0:
+        if not 0 < self.rate < inf:
             raise ValueError(f"rate is above 0, not {self.rate}")
         if self.beam < 1 or (self.pick == "closest" and self.beam == 1 and not self.teacher):
             raise ValueError(f"beam is from 1, with pick=closest from 2, not {self.beam}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoestring import plugins
@@ -76,7 +77,7 @@ class Ensemble(Finisher):
             raise ValueError(
                 f"members is a number from 2 to {voting.MOST_MEMBERS}, not {self.members}"
             )
-        if self.epochs is not None and not self.epochs > 0:
+        if self.epochs is not None and not 0 < self.epochs < inf:
             raise ValueError(f"epochs is above 0, not {self.epochs}")
 
     @property

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -93,7 +94,7 @@ class Prune(Finisher, Hook):
             raise ValueError(f"ratio is a share above 0 and below 1, not {self.ratio}")
         if self.steps < 1 or self.multiple < 1:
             raise ValueError(f"steps and multiple are from 1, not {self.steps} and {self.multiple}")
-        if self.epochs < 0 or not self.rate > 0:
+        if not 0 <= self.epochs < inf or not 0 < self.rate < inf:
             raise ValueError(
                 f"epochs is from 0 and rate above 0, not {self.epochs} and {self.rate}"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
@@ -85,7 +86,7 @@ class Quantize(Finisher, Hook):
             raise ValueError(f"weights of {self.bits} bits go with activations=float32")
         if self.examples < 1:
             raise ValueError(f"examples is a number from 1, not {self.examples}")
-        if not self.points >= 0 or not self.epochs > 0 or not self.rate > 0:
+        if not self.points >= 0 or not 0 < self.epochs < inf or not 0 < self.rate < inf:
             raise ValueError(
                 f"points is from 0, epochs and rate are above 0; not {self.points}, {self.epochs} "
                 f"and {self.rate}"
@@ -168,9 +169,9 @@ class Quantize(Finisher, Hook):
             kept: list[str] = []
             for name in sorted(helped, key=lambda name: helped[name])[: len(layers) - 1]:
                 kept.append(name)
-                tried = weighing.made({**found.quantization, KEPT: sorted(kept, key=int)})
+                tried = weighing.made({**found.quantization, KEPT: sorted(kept, key=_place)})
                 if self._lost(weighing, before, tried) <= 0:
-                    return tried, f"layers {', '.join(sorted(kept, key=int))} stay float32"
+                    return tried, f"layers {', '.join(sorted(kept, key=_place))} stay float32"
         raise Skipped(
             f"with {_named(found)} it loses too much on {len(weighing.deciding)} deciding "
             f"examples: {_quality(found)} instead of {_quality(before)}, where {self.points:g} "
@@ -304,6 +305,11 @@ def _rounded_input(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[An
 
 def _begins(words: str) -> bool:
     return bool(getattr(plugins.technique(words), "begins", False))
+
+
+def _place(layer: str) -> list[int]:
+    """What layers are sorted by: their number, behind that of the member whose layer it is."""
+    return [int(part) for part in layer.split(".")]
 
 
 def _named(candidate: Candidate) -> str:

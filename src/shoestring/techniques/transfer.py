@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,7 +70,7 @@ class Transfer(Hook):
     def __post_init__(self) -> None:
         if not 0 < self.discriminative <= 1:
             raise ValueError(f"discriminative is above 0 and at most 1, not {self.discriminative}")
-        if not self.rate > 0:
+        if not 0 < self.rate < inf:
             raise ValueError(f"rate is above 0, not {self.rate}")
         if self.freeze == "all" and self.unfreeze == "gradual":
             raise ValueError("freeze=all and unfreeze=gradual contradict each other; take one")

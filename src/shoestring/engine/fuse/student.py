@@ -12,7 +12,7 @@ from shoestring.core import voting
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import derive, store
+from shoestring.engine import derive, store, unseen
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +81,8 @@ def _of_run(run: Run, other: Run, goes_on: bool) -> Student:
     architecture = _one_of(other.architecture or {})
     if goes_on and architecture is not other.architecture:
         raise UserError(f"{other.path} is an ensemble; name a run of one network to go on from")
+    if goes_on:
+        unseen.by_start(str(other.path), other, run)
     weights = _weights(other) if goes_on else None
     return Student(architecture, _kept(other.own_recipe, goes_on), weights, other)
 
