@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,19 @@ def test_notes_of_the_first_version_are_read_for_ever(tmp_path: Path) -> None:
     found, values = tensorfile.load(tmp_path / "old")
     assert torch.equal(found["a"], torch.ones(2))
     assert values == {"step": 3}
+
+
+def test_what_a_killed_technique_left_is_no_training_to_go_on_with(tmp_path: Path) -> None:
+    """Its fit alone would begin with other weights than those that the technique had made."""
+    store.write_started(replace(a_run(tmp_path), lineage=({"path": "runs/a", "parents": []},)))
+    for wrong in (store.read, store.read_resumable):
+        with pytest.raises(RunError, match="cannot be gone on with: remove it, and apply the"):
+            wrong(tmp_path)
+    with pytest.raises(UserError, match=r"left that was ended \(it can be removed\)"):
+        store.create(tmp_path)
+
+
+def test_pages_that_a_person_saves_beside_a_run_are_none_of_its_data(tmp_path: Path) -> None:
+    for name in ("tokenizer.model", "receipt.html", "notes.txt", "receipt.json"):
+        (tmp_path / name).write_text("x")
+    assert list(store.kept(tmp_path)) == ["tokenizer.model"]

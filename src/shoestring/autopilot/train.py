@@ -213,7 +213,7 @@ def _resumed(
         from shoestring.autopilot import finish
 
         return finish.resumed(store.read(path), budget, listener)
-    run = placing.changed(store.read_started(path), chosen)
+    run = placing.changed(store.read_resumable(path), chosen)
     spent = store.read_spent(run.path)
     said = seconds_of(budget)
     if said is not None:

@@ -233,18 +233,20 @@ def applied(
     run = runs[0]
     began = budget.elapsed()
     with at(replace(place, folder=folder, datasets=place.datasets, folders=[])):
+        made = False
         try:
             try:
                 after = apply.apply(technique, run, budget)
             except Skipped as skipped:
                 cost = Cost(wall_seconds=budget.elapsed() - began)
                 after = _unchanged(technique, run, str(skipped), "skipped", cost)
-        except BaseException as error:
-            store.remove(folder)
-            if isinstance(error, Interrupted):
-                name = plugins.words(technique).partition(":")[0]
-                raise Interrupted(f"stopped in {name}; {run.path} is as it was") from error
-            raise
+            made = True
+        except Interrupted as error:
+            name = plugins.words(technique).partition(":")[0]
+            raise Interrupted(f"stopped in {name}; {run.path} is as it was") from error
+        finally:
+            if not made:
+                store.remove(folder)
     return _written(technique, run, after, budget.seconds, budget.elapsed() - began)
 
 

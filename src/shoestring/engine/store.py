@@ -35,6 +35,12 @@ _OWN += (SAFE, CHECKPOINT, *POINTERS, STARTED, SPENT)
 _OWN += (TRIALS, TRIALS_FOLDER, EVENTS, BUILD, RATES)
 
 
+_LEFT = (
+    "{folder} is what a technique left that was ended, and cannot be gone on with: remove it, and "
+    "apply the technique again"
+)
+
+
 def create(path: Path) -> None:
     """An empty folder for a new run; refuses one that holds anything, before any work is done."""
     try:
@@ -42,6 +48,8 @@ def create(path: Path) -> None:
         if any(path.iterdir()):
             begun = (path / STARTED).exists() or (path / BUILD).exists()
             what = "holds an unfinished run (go on with it: --resume)" if begun else "is not empty"
+            if left_by_apply(path):
+                what = "holds what a technique left that was ended (it can be removed)"
             raise UserError(f"{path} {what}; name another folder with --out")
         probe = path / ".writable"
         probe.touch()
@@ -133,6 +141,8 @@ def read(path: str | os.PathLike[str]) -> Run:
                 f"{folder} is an unfinished build; go on with it: "
                 f"shoestring build --resume --out {folder}"
             )
+        if left_by_apply(folder):
+            raise RunError(_LEFT.format(folder=folder))
         if (folder / STARTED).exists():
             raise RunError(
                 f"{folder} is an unfinished run; go on with it: shoestring train --resume {folder}"
@@ -146,6 +156,20 @@ def begun(folder: Path) -> bool:
     if (folder / RUN).exists() or (folder / TRIALS_FOLDER).exists():
         return True
     return (folder / STARTED).exists() and bool(_read(folder, STARTED).recipe.plan)
+
+
+def left_by_apply(folder: Path) -> bool:
+    """Whether a folder is that of a technique on finished runs which was killed: its fit alone
+    could be gone on with, from weights that are not those that the technique had made."""
+    return (folder / STARTED).exists() and bool(_read(folder, STARTED).lineage)
+
+
+def read_resumable(path: str | os.PathLike[str]) -> Run:
+    """The unfinished run of a training in a folder; RunError where it is a technique's."""
+    run = read_started(path)
+    if run.lineage:
+        raise RunError(_LEFT.format(folder=path))
+    return run
 
 
 def read_started(path: str | os.PathLike[str]) -> Run:
