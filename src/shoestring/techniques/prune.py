@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,6 @@ from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import Skipped, UserError
 from shoestring.core.protocols import Dataset
-from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher, Hook
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 # Shares that are tried one after the other where `until` says how much may be lost.
 SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
+FEW = " (one of them counts for more than that loss, so that they say little)"
+STALE = "; it ships in floats, for ranges were measured with other weights: quantize it again"
 # Of models in a fit after structure=weights: each weight with zeros, and where it has none.
 _PLACES: WeakKeyDictionary[torch.nn.Module, list[tuple[torch.nn.Parameter, torch.Tensor]]] = (
     WeakKeyDictionary()
@@ -122,7 +123,8 @@ class Prune(Finisher, Hook):
         begun = _Thin(_child(run), model.state_dict(), Cost())
         whole = _size_of(self.of, begun)({})
         made = (self._as_far if self.until else self._at_once)(begun, whole, dataset, budget)
-        child = apply.noted(made.run, "fit", reason=_told(begun, made))
+        stale = run.quantization and not begun.run.quantization
+        child = apply.noted(made.run, "fit", reason=_told(begun, made) + (STALE if stale else ""))
         cost = made.cost if made.cost.steps else None
         return derive.sealed(child, made.weights, budget, cost)
 
@@ -151,7 +153,8 @@ class Prune(Finisher, Hook):
         before = _quality(thin, feed)
         allowed = float(self.until.removesuffix("pp")) * task.perfect / 100
         begun, reached, shares, halvings = thin, 0.0, list(SHARES), 0
-        said = f"{before:.4f} {task.metric} on {len(feed)} deciding examples before"
+        few = FEW if task.perfect / len(feed) > allowed else ""
+        said = f"{before:.4f} {task.metric} on {len(feed)} deciding examples{few} before"
         while shares:
             share = shares.pop(0)
             clock = _part(budget, 1 / (2 + min(len(shares), 4)))
@@ -288,12 +291,9 @@ def _child(run: Run) -> Run:
     """The new run. Ranges that a quantization was measured with are those of other weights."""
     from shoestring.engine import derive
 
-    stale = any("layers" in one for one in (run.quantization, *_members(run.quantization)))
+    members = run.quantization.get("members", ())
+    stale = any("layers" in one for one in (run.quantization, *members))
     return derive.child(run, "prune", quantization={} if stale else run.quantization)
-
-
-def _members(quantization: Plain) -> Sequence[Plain]:
-    return list(quantization.get("members", ()))
 
 
 def _size_of(of: str, thin: _Thin) -> Size:
