@@ -170,6 +170,15 @@ def test_a_fit_with_rounded_weights_goes_before(trained: Run, tmp_path: Path) ->
     verify(made.path / "bundle")
 
 
+def test_a_fit_of_a_run_in_int8_is_judged_by_its_quality(trained: Run, tmp_path: Path) -> None:
+    """It can be neither smaller nor faster than it was."""
+    light = quantized(trained, tmp_path / "light", want="size", points=100.0)
+    made = quantized(light, tmp_path / "again", method="qat", want="size", points=100.0, epochs=0.5)
+    found = line(made)
+    assert (found.status == "applied") != ("it is no better" in found.reason)
+    assert "it is not smaller" not in found.reason
+
+
 def test_feature_maps_are_rounded_in_a_fit_for_bytes_that_compute(images: Run) -> None:
     model = derive.model_of(images)
     network = plugins.task(images.task).network(str((images.architecture or {})["kind"]))

@@ -195,6 +195,12 @@ class Quantize(Finisher, Hook):
             f"and is {faster:.2f} times as fast on one thread, at {_quality(found)} instead of "
             f"{_quality(before)} on deciding examples"
         )
+        same = before.quantization.get(BITS, 8) == found.quantization.get(BITS, 8)
+        if self.method == "qat" and before.quantization and same:
+            # Rounded before as well: what the fit can make better is its quality.
+            if found.rank >= before.rank:
+                raise Skipped(f"{told}: it is no better, so that it ships as it was")
+            return "; ".join(part for part in (told, *said) if part)
         missing = [
             word
             for word, asked, came in (
