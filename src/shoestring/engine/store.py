@@ -161,7 +161,10 @@ def begun(folder: Path) -> bool:
 def left_by_apply(folder: Path) -> bool:
     """Whether a folder is that of a technique on finished runs which was killed: its fit alone
     could be gone on with, from weights that are not those that the technique had made."""
-    return (folder / STARTED).exists() and bool(_read(folder, STARTED).lineage)
+    try:
+        return (folder / STARTED).exists() and bool(_read(folder, STARTED).lineage)
+    except RunError:  # damaged: whose it was cannot be told
+        return False
 
 
 def read_resumable(path: str | os.PathLike[str]) -> Run:
