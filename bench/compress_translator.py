@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -108,7 +109,9 @@ def _lineage(
     values = {
         "bleu": {name: _bleu(one, whole) for name, one in graded.items()},
         "gains": {name: to_plain(one) for name, one in told.items()},
-        "faster_than_int8": {name: dict(one) for name, one in ratios.items()},
+        "faster_than_int8": {
+            name: {way: asdict(one) for way, one in found.items()} for name, found in ratios.items()
+        },
         "said": {name: line_of(run).reason for name, run in runs.items() if name != "floats"},
         "runs": shown(**runs),
     }
