@@ -24,6 +24,7 @@ TOP = ("", "__main__")  # the package's lazy names and `python -m`: above all ro
 TORCH_FREE = ("", "__main__", "cli", "core", "data", "plugins", "bundle", "techniques", "autopilot")
 TORCH_FREE += ("report", "engine.store", "engine.measure", "engine.evidence", "engine.apply")
 TORCH_FREE += ("engine.shift", "engine.part", "engine.effects", "engine.tensorfile")
+TORCH_FREE += ("engine.offspring",)
 TORCH_FREE += ("engine.search.space", "engine.search.study", "engine.search.workers")
 TORCH_FREE += ("engine.search.trial_words", "cluster.plan", "cluster.launch")
 TORCH_FREE += ("engine.spread.traffic", "engine.spread.parallel_job", "engine.spread.launched")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import shoestring
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted
 from shoestring.core.listener import Quiet
-from shoestring.engine import store
+from shoestring.engine import offspring, store
 
 if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
 
 LOCKS = ".locks"
 POLL_SECONDS = 0.2
-ALONE = 3  # exit code of a mate whose parent is gone
 
 
 @contextmanager
@@ -74,16 +71,11 @@ class Mates:
         self._left = 0
 
     def _started(self, clock: Budget) -> subprocess.Popen[bytes]:
-        home = str(Path(shoestring.__file__).resolve().parent.parent)
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-        if self.threads:
-            environment |= {"OMP_NUM_THREADS": str(self.threads)}
         # The clock of the day is the only one that two processes share everywhere.
         until = "none" if clock.seconds is None else str(time.time() + clock.remaining())
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "shoestring.autopilot.beside", str(self.home), until],
-            env=environment,
+            env=offspring.environment(self.threads or None),
             stdin=subprocess.PIPE,  # closes with this process, however that ends
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # what fails there is tried again here, and told of
@@ -127,15 +119,10 @@ def main(arguments: Sequence[str]) -> int:
     seconds = None if until == "none" else float(until) - time.time()
     if seconds is not None and seconds <= 0:
         return 0
-    threading.Thread(target=_ends_with_parent, daemon=True).start()
+    offspring.end_with_parent()
     clock = Budget(seconds)
     Work(home, read_plan(home), clock, Quiet(), resumed=True, leads=False).done(Interrupt())
     return 0
-
-
-def _ends_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(ALONE)
 
 
 if __name__ == "__main__":

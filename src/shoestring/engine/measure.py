@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import shoestring
 from shoestring import plugins
 from shoestring.bundle import bundle as bundles
 from shoestring.bundle import grade
@@ -26,7 +25,7 @@ from shoestring.core.protocols import Examples, Outcomes, Progress, silent
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe
 from shoestring.data.names import split_of
-from shoestring.engine import store
+from shoestring.engine import offspring, store
 
 _LONGEST_SECONDS = 3600.0  # for a grade whose allowance says nothing
 _ROOM_BYTES = 2048  # for the scores, in the line of an opening that was begun
@@ -62,11 +61,7 @@ def run_job(job: grade.Job, timeout_seconds: float) -> Scores:
     """Runs a job in a fresh interpreter that sees this very shoestring, wherever it is installed,
     and not the files of the current folder. The process is in a session of its own: a Ctrl-C is
     for this one, which ends that one and passes the interrupt on."""
-    home = str(Path(shoestring.__file__).resolve().parent.parent)
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-    if job.threads is not None:
-        environment |= {"OMP_NUM_THREADS": str(job.threads)}
+    environment = offspring.environment(job.threads)
     with tempfile.TemporaryDirectory(prefix="shoestring-grade-") as folder:
         file = Path(folder) / "job.json"
         file.write_text(json.dumps(to_plain(job)), encoding="utf-8")
@@ -114,7 +109,7 @@ def _read(output: str, errors: str, code: int, bundle: str) -> Scores:
         return from_plain(Scores, plain, "scores")
     if isinstance(plain, dict) and "error" in plain:
         raise UserError(f"measuring {bundle} failed: {plain['error']}")
-    last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+    last = (errors.strip().splitlines() or [offspring.SILENT])[-1]
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     raise UserError(f"measuring {bundle} failed: its process {how}; last words: {last}")
 

@@ -9,9 +9,7 @@ or with whoever started it, whose end of its standard input then closes.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,12 +19,10 @@ from shoestring import plugins
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain
 from shoestring.core.protocols import silent
-from shoestring.engine import derive
+from shoestring.engine import derive, offspring
 from shoestring.engine.pool import Halves
 from shoestring.engine.search.study import Study
 from shoestring.engine.search.trial import SEARCH, Bench, Search
-
-ALONE = 3  # exit code of a worker whose parent is gone
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     deadline = float("inf")
     if until != "none":
         deadline = time.monotonic() + float(until) - time.time()
-    threading.Thread(target=_ends_with_parent, daemon=True).start()
+    offspring.end_with_parent()
     try:
         plain = json.loads((folder / SEARCH).read_text(encoding="utf-8"))
         search = from_plain(Search, plain, SEARCH)
@@ -50,11 +46,6 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
-
-
-def _ends_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(ALONE)
 
 
 if __name__ == "__main__":

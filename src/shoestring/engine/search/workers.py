@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import shoestring
 from shoestring.core.errors import RunError
 from shoestring.core.trials import TrialLine
+from shoestring.engine import offspring
 from shoestring.engine.search.study import Study, repaired
 
 POLL_SECONDS = 0.2
@@ -32,9 +31,7 @@ class Worker:
 
     @property
     def words(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return offspring.last_words(self.errors)
 
     @property
     def end(self) -> str:
@@ -83,10 +80,6 @@ class Crew:
 
     def _start(self, number: int) -> None:
         self._starts[number] = self._starts.get(number, 0) + 1
-        home = str(Path(shoestring.__file__).resolve().parent.parent)
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-        environment |= {"OMP_NUM_THREADS": str(self.threads)}
         # The clock of the day is the only one that two processes share everywhere.
         until = "none"
         if self.deadline != float("inf"):
@@ -95,7 +88,7 @@ class Crew:
         errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the worker
         process = subprocess.Popen(
             [*words, str(self.folder.resolve()), str(number), until],
-            env=environment,
+            env=offspring.environment(self.threads),
             stdin=subprocess.PIPE,  # closes with this process, however that ends
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -5,7 +5,6 @@ they bring back. No torch until they have ended.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -17,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import shoestring
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener
-from shoestring.engine import store
+from shoestring.engine import offspring, store
 from shoestring.engine.spread.parallel_job import ENDED, FOLDER, Job, lost, pass_on
 
 WORKER = "shoestring.engine.spread.parallel_worker"
@@ -38,9 +36,7 @@ class Worker:
 
     @property
     def words(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return offspring.last_words(self.errors)
 
     @property
     def code(self) -> int | None:
@@ -97,10 +93,7 @@ class Crew:
         return self.folder
 
     def _start(self, rank: int) -> None:
-        home = str(Path(shoestring.__file__).resolve().parent.parent)
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-        environment |= {"OMP_NUM_THREADS": str(self.job.run.recipe.threads or 1)}
+        environment = offspring.environment(self.job.run.recipe.threads or 1)
         environment |= {"LOCAL_RANK": str(rank)}
         if sys.platform == "linux":  # they speak to each other, and nobody else to them
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")

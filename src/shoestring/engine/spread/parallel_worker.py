@@ -29,7 +29,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, silent
 from shoestring.core.run import Run
 from shoestring.core.techniques import Interrupting
-from shoestring.engine import device, fit, tensorfile
+from shoestring.engine import device, fit, offspring, tensorfile
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.spread import traffic
 from shoestring.engine.spread.parallel import Parallel
@@ -43,7 +43,6 @@ from shoestring.engine.spread.parallel_job import (
     plain_error,
 )
 
-ALONE = 3  # exit code of a worker whose parent is gone
 PATIENCE = datetime.timedelta(hours=2)  # with a lead that measures, and with slow processes
 
 
@@ -117,7 +116,7 @@ def _listens(interrupt: Interrupt) -> None:
     while os.read(0, 64):
         if not interrupt.asked:
             interrupt.ask()
-    os._exit(ALONE)
+    os._exit(offspring.ALONE)
 
 
 if __name__ == "__main__":

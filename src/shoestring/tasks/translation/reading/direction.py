@@ -71,7 +71,7 @@ def chosen(found: Source, learned: Sequence[Part], options: TranslationOptions) 
 
 def by_first_line(parts: Sequence[Part]) -> str:
     """What to do where a line of names is none: two words can be codes of languages."""
-    headed = [p for p in parts if p.kind == "tsv" and languages_of(p) and tsv.headed(p.files[""])]
+    headed = [p for p in parts if p.kind == "tsv" and tsv.headed(p.files[""])]
     if not headed:
         return ""
     name = printable(headed[0].files[""].name)
