@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -91,7 +92,9 @@ def named(words: str, names: Sequence[str], what: str) -> tuple[str, dict[str, s
     for piece in filter(None, rest.split(",")):
         key, equals, value = piece.partition("=")
         if not equals:
-            raise UserError(f"{name}: {piece!r} is not option=value")
+            raise UserError(
+                f"{name}: {piece!r} is not option=value; a comma inside a value is written %2C"
+            )
         given[key.strip()] = value.strip()
     return name, given
 
@@ -150,9 +153,25 @@ def options_from(kind: type[Any], given: dict[str, Any], owner: str) -> Any:
         raise UserError(f"{owner}: {error}") from error
 
 
+# Signs that words are divided at, as they stand inside a value: names of folders hold them.
+_ESCAPES = {"%": "%25", ",": "%2C", "+": "%2B"}
+
+
 def _written(value: Any) -> str:
     """An option's value as `_convert` reads it back."""
-    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return "+".join(_escaped(str(one), "%,+") for one in value)
+    return _escaped(value, "%,") if isinstance(value, str) else str(value)
+
+
+def _escaped(text: str, signs: str) -> str:
+    return "".join(_ESCAPES[sign] if sign in signs else sign for sign in text)
+
+
+def _unescaped(text: str) -> str:
+    for sign in (",", "+", "%"):
+        text = re.sub(_ESCAPES[sign], sign, text, flags=re.IGNORECASE)
+    return text
 
 
 def _default(field: Any) -> Any:
@@ -181,7 +200,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return table[str(value).lower()]
     if hint in (int, float):
         return _number(value, hint, where)
-    return str(value) if hint is str else value
+    return _unescaped(str(value)) if hint is str else value
 
 
 def _number(value: Any, kind: type[int] | type[float], where: str) -> int | float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,20 @@ def test_what_it_refuses(run: Run, tmp_path: Path) -> None:
         finish.apply("tuned", tmp_path / "nowhere", **out)
     with pytest.raises(UserError, match="is not empty"):
         finish.apply("tuned", run.path, out=run.path)
+    with pytest.raises(UserError, match="which stays as it is; take another --out"):
+        finish.apply("tuned", run.path, out=run.path / "further" / "t")
+    assert not (run.path / "further").exists()
+
+
+def test_damaged_outcomes_are_told_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = shutil.copytree(run.path, tmp_path / "damaged")
+    (damaged / store.OUTCOMES).write_bytes(b"nothing of the kind")
+    monkeypatch.setattr(Tuned, "apply", lambda *_: pytest.fail("it was begun"))
+    with pytest.raises(UserError, match="outcomes"):
+        finish.apply("tuned", damaged, out=tmp_path / "t")
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_training_goes_through_them_in_its_own_folder(source: Path, tmp_path: Path) -> None:

@@ -267,3 +267,49 @@ def test_the_receipt_reads_when_the_teacher_is_gone(runs: list[Run], tmp_path: P
     from shoestring.report.sheet import receipt
 
     assert "learns from" in str(receipt(run.path).lines)
+
+
+def test_a_fit_goes_on_from_the_labels_where_the_teacher_is_gone(
+    runs: list[Run], source: Path, tmp_path: Path
+) -> None:
+    teacher = shutil.copytree(runs[1].path, tmp_path / "teacher, one+two")
+    words = plugins.words(Distill(teacher=str(teacher)))
+    run = taught(source, tmp_path / "s", words)
+    assert hook(run).teacher == str(teacher)  # commas and plus signs in its name
+    shutil.rmtree(teacher)
+    pruned = finish.apply("prune:epochs=0.5", run.path, out=tmp_path / "p")
+    assert "goes on from the labels alone" in line(pruned, "prune").reason
+    assert pruned.recipe.hooks == run.recipe.hooks  # the record of the training stays
+    with pytest.raises(UserError, match="there is no teacher"):  # from nothing it needs it
+        finish.apply("ensemble:members=2,epochs=0.5", run.path, out=tmp_path / "e")
+
+
+def test_a_bundle_of_other_data_may_know_the_answers(
+    runs: list[Run], source: Path, tmp_path: Path
+) -> None:
+    same = taught(source, tmp_path / "a", f"distill:teacher={runs[0].path / store.BUNDLE}")
+    assert not any("cannot be told" in finding.message for finding in same.findings)
+    options = {"validation_share": 0.3, "split_seed": 7}
+    other = train(recipe=tiny.recipe(source, steps=1, options=options), out=tmp_path / "other")
+    run = taught(source, tmp_path / "b", f"distill:teacher={other.path / store.BUNDLE}")
+    assert any("cannot be told whether" in finding.message for finding in run.findings)
+
+
+def test_wrong_words_of_a_later_technique_are_told_before_the_training(
+    runs: list[Run], pairs: Run, source: Path, tmp_path: Path
+) -> None:
+    wrong = {
+        "distill:student=nope": "there is no network 'nope'",
+        f"distill:student={pairs.path}": "is of translation, and no student of images",
+        "distill:student=compact,start=weights": "has no weights to go on from",
+        f"ensemble:runs={pairs.path}": "is of translation, and no member of images",
+        f"ensemble:runs={tmp_path / 'nobody'}": "no such folder",
+        f"ensemble:members=2,runs={runs[0].path}+{runs[1].path}": "fewer than the 3 runs",
+    }
+    for words, said in wrong.items():
+        with pytest.raises(UserError, match=said):
+            taught(source, tmp_path / "x", words)
+        assert not (tmp_path / "x").exists()
+    with pytest.raises(UserError, match="ship in 8 bits or as floats, not in 4 bits"):
+        taught(Path(pairs.recipe.source), tmp_path / "x", "quantize:bits=4")
+    assert not (tmp_path / "x").exists()

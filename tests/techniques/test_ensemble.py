@@ -16,6 +16,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.receipt import Receipt
 from shoestring.core.run import Run
 from shoestring.engine import store, tensorfile
+from shoestring.engine.fuse import soup
 from shoestring.report.sheet import receipt
 from shoestring.techniques.ensemble import Ensemble
 from tests import tiny
@@ -208,6 +209,19 @@ def test_a_member_that_learned_the_validation_split_is_refused(
     other = train(recipe=recipe, out=tmp_path / "other")
     with pytest.raises(UserError, match=r"was trained on \d+ of the \d+ validation examples"):
         finish.apply("ensemble", runs[0].path, other.path, out=tmp_path / "e")
+
+
+def test_a_soup_that_is_no_network_is_not_shipped(
+    runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of networks that were trained from other seeds."""
+    monkeypatch.setattr(
+        soup.Pot, "stirred", lambda pot, members: {n: 0 * w for n, w in members[0].items()}
+    )
+    found = finish.apply("ensemble:average=weights", *paths(runs, 0, 1), out=tmp_path / "e")
+    assert line(found, "ensemble").status == "skipped"
+    assert "their mean weights are a poor network" in line(found, "ensemble").reason
+    assert found.scores == runs[0].scores
 
 
 def test_a_soup_of_other_shapes_is_refused(runs: list[Run], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from shoestring.autopilot.train import train
 from shoestring.bundle.verify import verify
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import UserError
+from shoestring.core.protocols import Quality
 from shoestring.core.receipt import Receipt
 from shoestring.core.run import Run
 from shoestring.engine import derive, store
@@ -140,22 +141,42 @@ def test_as_much_leaves_as_the_loss_allows(trained: Run, tmp_path: Path) -> None
     assert not Prune().chooses
 
 
+def looked(monkeypatch: pytest.MonkeyPatch, *found: tuple[float, float]) -> None:
+    """What looks at the deciding examples find, one after the other: quality and loss."""
+    looks = iter(Quality(quality, loss, 20) for quality, loss in found)
+    monkeypatch.setattr(prune, "_quality", lambda thin, feed: next(looks))
+
+
+def test_of_few_deciding_examples_the_loss_is_asked_as_well(
+    images: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of twenty is answered otherwise, and yet what they are given got much less likely."""
+    looked(monkeypatch, (1.0, 0.05), (1.0, 0.05), (1.0, 0.2), (1.0, 0.06), (1.0, 0.06))
+    found = pruned(images, tmp_path, until="0.2pp", epochs=0, criterion="magnitude")
+    assert "nats are asked as well" in line(found).reason
+    assert 0.65 < sum(units(found)) / sum(units(images)) <= 0.75  # 30% left, 40% did not
+
+
+def test_a_ratio_beyond_what_always_stays_is_told(images: Run, tmp_path: Path) -> None:
+    found = pruned(images, tmp_path, ratio=0.999, epochs=0)
+    assert "left, and not 100%: the rest is what always stays" in line(found).reason
+    assert "what always stays" not in line(pruned(images, tmp_path / "b", epochs=0)).reason
+
+
 def test_half_a_step_is_tried_where_a_whole_one_lost_too_much(
     images: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    qualities = iter([1.0, 0.999, 0.9, 0.999, 0.0])
-    monkeypatch.setattr(prune, "_quality", lambda thin, feed: next(qualities))
+    looked(monkeypatch, (1.0, 0.5), (0.999, 0.501), (0.9, 0.5), (0.999, 0.505), (0.0, 0.5))
     found = pruned(images, tmp_path, until="0.2pp", epochs=0, criterion="magnitude")
-    assert "0.9990 without 30% of the units, 0.9000 without 50% of" in line(found).reason
-    assert "0.9990 without 40% of the units" in line(found).reason
+    assert "0.9990 at 0.5010 nats without 30% of the units, 0.9000 at" in line(found).reason
+    assert "0.9990 at 0.5050 nats without 40% of the units" in line(found).reason
     assert 0.5 < sum(units(found)) / sum(units(images)) <= 0.6
 
 
 def test_nothing_leaves_where_every_loss_is_too_much(
     images: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    qualities = iter([1.0, *[0.0] * 9])
-    monkeypatch.setattr(prune, "_quality", lambda thin, feed: next(qualities))
+    looked(monkeypatch, (1.0, 0.5), *[(0.0, 0.5)] * 9)
     found = pruned(images, tmp_path, until="0pp", epochs=0)
     assert line(found).status == "skipped"
     assert "nothing could be taken out within 0pp" in line(found).reason
@@ -177,6 +198,22 @@ def test_single_weights_become_zero_stay_so_and_make_no_file_smaller(
             assert not torch.equal(weight[weight != 0], whole[name][weight != 0])  # it learned
     assert "what ships is no smaller and no faster; compressed it would be" in line(found).reason
     assert found.architecture == trained.architecture
+
+
+def test_zeros_stay_in_the_fits_that_follow(trained: Run, tmp_path: Path) -> None:
+    sparse = pruned(trained, tmp_path / "1", structure="weights", ratio=0.7)
+    words = "quantize:method=qat,want=size,points=100,epochs=2"
+    after = finish.apply(words, sparse.path, out=tmp_path / "2")
+    assert after.recipe.then[:1] == sparse.recipe.then
+    zeros = {
+        name: weight == 0
+        for name, weight in derive.model_of(sparse).named_parameters()
+        if weight.ndim >= 2
+    }
+    learned = dict(derive.model_of(after).named_parameters())
+    before = dict(derive.model_of(sparse).named_parameters())
+    assert all(bool((learned[name][places] == 0).all()) for name, places in zeros.items())
+    assert any(not torch.equal(learned[name], before[name]) for name in zeros)  # it went on
 
 
 def test_a_network_without_known_units_is_named(images: Run) -> None:

@@ -123,6 +123,7 @@ def _asked(
     recipe = train.asked(base, bool(given), without, options, said, {"budget_seconds": seconds})
     before = searching.ready(before, {**said, "network": recipe.network if network else None})
     kind, (size, latency, quality) = plugins.task(recipe.task), limits
+    finish.ready(kind, after)
     asked = Limits(
         None if size is None else parse_bytes(size),
         None if latency is None else parse_milliseconds(latency),

@@ -14,7 +14,7 @@ from shoestring.autopilot.train import clock_of, equipped, free_folder, seconds_
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import Interrupted, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
-from shoestring.core.protocols import Dataset
+from shoestring.core.protocols import Dataset, Task
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.techniques import Technique
@@ -54,7 +54,11 @@ def apply(
     chosen = with_more(chosen, name, [run.path for run in opened[1:]])
     _distinct(opened)
     _alike(opened)
+    ready(plugins.task(opened[0].task), [plugins.words(chosen)])
     folder = Path(out) if out is not None else free_folder(opened[0].path.name, name)
+    for run in opened:
+        if run.path.resolve() in (place := folder.resolve()).parents:
+            raise UserError(f"{place} lies in {run.path}, which stays as it is; take another --out")
     store.create(folder)
     clock = clock_of(budget, seconds_of(budget))
     with interrupt.listening() as asked:
@@ -93,6 +97,14 @@ def _alike(runs: Sequence[Run]) -> None:
 # --- after a training ----------------------------------------------------------------------------
 
 
+def ready(task: Task, then: Sequence[str]) -> None:
+    """Raises UserError for what is wrong with techniques after a fit, before it is begun."""
+    for words in then:
+        finisher = derive.finisher(plugins.technique(words))
+        if finisher is not None:
+            finisher.ready(task)
+
+
 def portions(words: Sequence[str]) -> float:
     """What the techniques after a fit take of a budget, beside the fit's own 1."""
     found = [derive.finisher(plugins.technique(spelled)) for spelled in words]
@@ -103,15 +115,7 @@ def fit_clock(budget: Budget, then: Sequence[str]) -> Budget:
     """The clock of a fit that leaves room for what follows it."""
     if budget.seconds is None or not then:
         return budget
-    return _part(budget, 1 / (1 + portions(then)))
-
-
-def _part(budget: Budget, share: float) -> Budget:
-    """A clock that ends after this share of what is left."""
-    if budget.seconds is None:
-        return budget
-    spent = budget.elapsed()
-    return Budget(spent + max(1.0, share * max(0.0, budget.remaining())), spent=spent)
+    return budget.part(1 / (1 + portions(then)))
 
 
 def pending(run: Run) -> bool:
@@ -163,7 +167,7 @@ def _step(
     finisher = derive.finisher(technique)
     if finisher is None:
         raise RunError(f"{words} does not work on a finished run")
-    clock = _part(budget, finisher.portion / max(portions(left), 1e-9))
+    clock = budget.part(finisher.portion / max(portions(left), 1e-9))
     store.remove(folder)
     store.create(folder)
     try:

@@ -67,7 +67,6 @@ def train(
     from shoestring.autopilot import finish
 
     chosen, then = finish.divided(given, base.then)
-    base = replace(base, then=then)
     said: dict[str, Any] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -78,7 +77,8 @@ def train(
         "network": network,
     }
     lengths = {"steps": steps, "epochs": epochs, "budget_seconds": seconds_of(budget)}
-    full = asked(base, bool(given), without, options or {}, said, lengths)
+    full = asked(replace(base, then=then), bool(given), without, options or {}, said, lengths)
+    finish.ready(plugins.task(full.task), full.then)
     chosen = searching.ready(chosen, {**said, "network": full.network if network else None})
     path = Path(out) if out is not None else free_folder(full.source)
     store.create(path)

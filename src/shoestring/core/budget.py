@@ -134,6 +134,15 @@ class Budget:
         """Seconds left, below zero once the budget is overdrawn; infinite without a limit."""
         return float("inf") if self.seconds is None else self.seconds - self.elapsed()
 
+    def part(self, share: float, more: float = 0.0) -> Budget:
+        """A clock that ends after this share of what is left, and `more` seconds; at least one
+        second. Without a limit, this one."""
+        if self.seconds is None:
+            return self
+        spent, left = self.elapsed(), max(0.0, self.remaining())
+        until = spent + max(1.0, min(left, share * left + more))
+        return Budget(until, spent=spent, clock=self._clock)
+
     def share(self, fraction: float) -> Allowance:
         """A frozen `fraction` (0 to 1) of what is left now."""
         if not 0 <= fraction <= 1:

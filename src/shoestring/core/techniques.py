@@ -52,6 +52,10 @@ class Finisher:
         """Whether, with these options, it works on trained runs; else it changes a recipe."""
         return True
 
+    def ready(self, task: Task) -> None:
+        """Raises UserError for what is wrong on any run of this task, and can be seen before one
+        is trained."""
+
 
 class Searcher:
     """A technique that looks for better values of a complete recipe by trainings of its own, before
@@ -114,6 +118,8 @@ class Hook:
     finds: tuple[str, ...] = ()
     # Whether `begin` puts weights in place, so that a fit that goes on leaves it out.
     begins: bool = False
+    # Whether what it did to the weights is to be kept in fits that go on from them.
+    lasts: bool = False
     # Whether weights stop or begin to learn in the middle of a fit, or its slots look at whole
     # weights: then it works where every process has all of them, and is refused where they are cut.
     whole_weights: bool = False
@@ -137,6 +143,11 @@ class Hook:
     def begin(self, model: torch.nn.Module, network: Network, run: Run) -> str:
         """Once, before the first step: weights to begin with live here. What is to be said of it;
         a resumed fit comes here too, and then takes the weights of its checkpoint."""
+        return ""
+
+    def gone(self, run: Run) -> str:
+        """Why a fit of this run that goes on from weights has to do without it, where what it
+        needs is not there any more; else nothing."""
         return ""
 
     def tutor(self, run: Run, feed: Feed, device: str) -> Tutor | None:

@@ -25,6 +25,8 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     """
     if isinstance(technique, Finisher) and technique.finishes and not run.trained:
         raise UserError(f"{_name(technique)} works on a trained run: train one first")
+    if run.trained and (run.path / store.OUTCOMES).is_file():
+        read_outcomes(run.path / store.OUTCOMES)  # damaged ones are told before the work
     with budget.meter() as meter:
         after = technique.apply(run, budget)
     gain: Interval | None = None

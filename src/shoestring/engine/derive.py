@@ -24,7 +24,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, Examples
 from shoestring.core.receipt import Receipt, Status
 from shoestring.core.run import Run
-from shoestring.core.techniques import Finisher, Technique
+from shoestring.core.techniques import Finisher, Hook, Technique
 from shoestring.engine import apply, part, store
 from shoestring.engine.interrupt import Interrupt
 
@@ -121,6 +121,7 @@ def child(run: Run, name: str, others: Sequence[Run] = (), **changes: Any) -> Ru
         run,
         **{
             "path": folder,
+            "recipe": replace(run.recipe, then=run.recipe.then[: _done(run)]),
             "receipts": carried(run),
             "scores": None,
             "parents": tuple(str(parent.path) for parent in parents),
@@ -147,6 +148,8 @@ def tuned(
     hooks = run.recipe.hooks
     if weights is not None:
         hooks = tuple(words for words in hooks if not _begins(words))
+        hooks = tuple(changes.pop("hooks", hooks))
+        run, hooks = _still(run, (*hooks, *lasting(run, hooks)))
     recipe = replace(
         run.own_recipe,
         **{
@@ -178,6 +181,32 @@ def tuned(
     for name in (store.CHECKPOINT, store.SAFE, store.STARTED, store.SPENT):
         (run.path / name).unlink(missing_ok=True)
     return replace(run, curve=fitted.curve), best, cost
+
+
+def lasting(run: Run, hooks: Sequence[str] = ()) -> tuple[str, ...]:
+    """Of the techniques that a run has been through, those whose work on its weights is to be
+    kept in fits that go on from them, and that no hook of that name does."""
+    there = {words.partition(":")[0] for words in hooks}
+    done = {words.partition(":")[0]: words for words in run.recipe.then[: _done(run)]}
+    return tuple(
+        words
+        for name, words in done.items()
+        if name not in there and getattr(plugins.technique(words), "lasts", False)
+    )
+
+
+def _still(run: Run, hooks: Sequence[str]) -> tuple[Run, tuple[str, ...]]:
+    """The hooks that have all that they need, and the run with a word on each of the others."""
+    kept: list[str] = []
+    for words in hooks:
+        hook = plugins.technique(words)
+        why = hook.gone(run) if isinstance(hook, Hook) else ""
+        if not why:
+            kept.append(words)
+        elif all(why not in line.reason for line in run.receipts):
+            listener().say(why)
+            run = apply.noted(run, "fit", reason=why)
+    return run, tuple(kept)
 
 
 def sealed(

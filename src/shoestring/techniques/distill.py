@@ -12,6 +12,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Batch, Draws, Feed, Network, Task
+from shoestring.core.receipt import Finding
 from shoestring.core.run import Run
 from shoestring.core.teaching import Learned, Lesson, Tutor
 from shoestring.core.techniques import Finisher, Hook
@@ -112,6 +113,11 @@ class Distill(Finisher, Hook):
     def finishes(self) -> bool:
         return not self.teacher
 
+    def ready(self, task: Task) -> None:
+        from shoestring.engine.fuse import student
+
+        student.known(self.student, task, self.start == "weights")
+
     def apply(self, run: Run, budget: Budget) -> Run:
         return self._trained(run, budget) if self.finishes else self._taught(run, budget)
 
@@ -168,7 +174,9 @@ class Distill(Finisher, Hook):
         unlike = ""
         if named.kind in ("run", "bundle"):
             unlike = task.unlike(named.facts, named.files, run)
-            teacher.unseen(named, run)
+            doubt = teacher.unseen(named, run)
+            if doubt:
+                run = replace(run, findings=(*run.findings, Finding("teacher", 0, doubt)))
         level: Level | None = self.level
         if level is None and named.kind == "run":
             level = "sequence" if unlike else "word"
@@ -215,6 +223,17 @@ class Distill(Finisher, Hook):
             return words + (", from its answers alone" if self.mix == 1 else "")
         soft = "" if self.temperature is None else f" at a temperature of {self.temperature:g}"
         return f"{words}: {self.mix:.0%} of the loss is how far it is from what that thinks{soft}"
+
+    def gone(self, run: Run) -> str:
+        if not self.teacher or self.level == "sequence":  # its answers are kept
+            return ""
+        from shoestring.engine.fuse import teacher
+
+        try:
+            teacher.checked(self.teacher, self.weights, run.task)
+        except UserError as error:
+            return f"goes on from the labels alone, without the teacher of its training: {error}"
+        return ""
 
     def change_feed(
         self, task: Task, feed: Feed, draws: Callable[[int, int, torch.Tensor], Draws]

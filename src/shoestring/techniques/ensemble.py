@@ -11,7 +11,7 @@ from shoestring import plugins
 from shoestring.core import voting
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Skipped, UserError
-from shoestring.core.protocols import Dataset, Examples
+from shoestring.core.protocols import Dataset, Examples, Task
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GROWN = 3  # members where neither their number nor another run was named
 CHOOSING = ("weighted", "greedy")
+SPOILT = 0.02  # of a perfect quality: a mean of weights that loses so much is no network
 CYCLE = 0.5  # of the run's steps, for each snapshot
 
 
@@ -101,6 +102,15 @@ class Ensemble(Finisher):
         if wanted < known:
             raise UserError(f"ensemble: members={wanted} are fewer than the {known} runs named")
         return wanted - known
+
+    def ready(self, task: Task) -> None:
+        from shoestring.engine import store
+
+        self._more()
+        for path in self.runs:
+            other = store.read(path)
+            if other.task != task.name:
+                raise UserError(f"{path} is of {other.task}, and no member of {task.name}")
 
     def apply(self, run: Run, budget: Budget) -> Run:
         from shoestring.engine import derive, store
@@ -199,6 +209,14 @@ class Ensemble(Finisher):
         said = f"the mean weights of {taken}" + (f"; left out: {left}" if left else "")
         child = apply.noted(child, "members", reason=said, options={"kept": kept})
         mean = pot.stirred([weights[i] for i in kept])
+        alone, stirred = pot.quality(weights[0]), pot.quality(mean)
+        if alone.quality - stirred.quality > SPOILT * plugins.task(child.task).perfect:
+            raise Skipped(
+                f"their mean weights are a poor network: {stirred.quality:.4f}, and "
+                f"{members[0].name} alone {alone.quality:.4f}; weights have a "
+                "mean where one training branched (by=snapshots), and networks of "
+                "other seeds answer together with average=answers"
+            )
         quantization = requantized(child, mean, members[kept[0]].quantization)
         return derive.sealed(replace(child, quantization=quantization), mean, budget)
 

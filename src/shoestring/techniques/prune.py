@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -13,7 +12,7 @@ from weakref import WeakKeyDictionary
 from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import Skipped, UserError
-from shoestring.core.protocols import Dataset
+from shoestring.core.protocols import Dataset, Quality
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher, Hook
 
@@ -27,7 +26,12 @@ if TYPE_CHECKING:
 # Shares that are tried one after the other where `until` says how much may be lost.
 SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
-FEW = " (one of them counts for more than that loss, so that they say little)"
+AFTER = 3.0  # seconds that a fit keeps back for an export: none follows, so it has them too
+SHORT = 0.02  # of a ratio: what stays beside it is worth a word
+# Where one deciding example counts for more than the loss allowed, the loss of probabilities is
+# asked as well: a label that is answered wrong costs about so many nats.
+NATS = 3.0
+FEW = ", one of which counts for more than that, so that nats are asked as well,"
 STALE = "; it ships in floats, for ranges were measured with other weights: quantize it again"
 # Of models in a fit after structure=weights: each weight with zeros, and where it has none.
 _PLACES: WeakKeyDictionary[torch.nn.Module, list[tuple[torch.nn.Parameter, torch.Tensor]]] = (
@@ -105,6 +109,10 @@ class Prune(Finisher, Hook):
             raise ValueError("structure=weights takes a ratio of the weights, and no until or of")
 
     @property
+    def lasts(self) -> bool:  # type: ignore[override]  # a class attribute there
+        return self.structure == "weights"
+
+    @property
     def chooses(self) -> bool:  # type: ignore[override]  # a class attribute there
         return bool(self.until)
 
@@ -123,6 +131,10 @@ class Prune(Finisher, Hook):
         begun = _Thin(_child(run), model.state_dict(), Cost())
         whole = _size_of(self.of, begun)({})
         made = (self._as_far if self.until else self._at_once)(begun, whole, dataset, budget)
+        left = _size_of(self.of, made)({}) / whole
+        if not self.until and left > 1 - self.ratio + SHORT:
+            short = f"of the {self.of} {1 - left:.0%} left, and not {self.ratio:.0%}: the rest is "
+            made = replace(made, said=short + "what always stays")
         stale = run.quantization and not begun.run.quantization
         child = apply.noted(made.run, "fit", reason=_told(begun, made) + (STALE if stale else ""))
         cost = made.cost if made.cost.steps else None
@@ -139,7 +151,7 @@ class Prune(Finisher, Hook):
             last = number == self.steps
             part = (2 if last else 1) / (self.steps + 1)
             left = (1 + self.steps - number + 1) / (self.steps + 1)
-            clock = budget if last else _part(budget, part / left)
+            clock = budget if last else budget.part(part / left, AFTER)
             thin = self._tuned(thin, dataset, clock, part * self.epochs)
         return thin
 
@@ -153,19 +165,25 @@ class Prune(Finisher, Hook):
         before = _quality(thin, feed)
         allowed = float(self.until.removesuffix("pp")) * task.perfect / 100
         begun, reached, shares, halvings = thin, 0.0, list(SHARES), 0
-        few = FEW if task.perfect / len(feed) > allowed else ""
-        said = f"{before:.4f} {task.metric} on {len(feed)} deciding examples{few} before"
+        few = task.perfect / len(feed) > allowed
+        nats = NATS * allowed / task.perfect if few else inf
+
+        def told(found: Quality) -> str:
+            return f"{found.quality:.4f}" + (f" at {found.loss:.4f} nats" if few else "")
+
+        said = f"{told(before)} {task.metric} on {len(feed)} deciding examples{few * FEW} before"
         while shares:
             share = shares.pop(0)
-            clock = _part(budget, 1 / (2 + min(len(shares), 4)))
+            clock = budget.part(1 / (2 + min(len(shares), 4)), AFTER)
             began = budget.elapsed()
             tried = self._cut(thin, (1 - share) * whole, dataset)
             if tried.run.architecture == thin.run.architecture:
                 break  # only what always stays is left
             tried = self._tuned(tried, dataset, clock, self.epochs)
             found = _quality(tried, feed)
-            said += f", {found:.4f} without {share:.0%} of the {self.of}"
-            if before - found <= allowed + 1e-9:
+            said += f", {told(found)} without {share:.0%} of the {self.of}"
+            lost, worse = before.quality - found.quality, found.loss - before.loss
+            if lost <= allowed + 1e-9 and worse <= nats:
                 thin, reached = tried, share
             elif halvings < HALVINGS:
                 shares, halvings = [(reached + share) / 2], halvings + 1
@@ -232,7 +250,7 @@ class Prune(Finisher, Hook):
 
     def _sparse(self, run: Run, budget: Budget) -> Run:
         """Zeros in place of the smallest weights of convolutions and matrices."""
-        from shoestring.engine import apply, derive
+        from shoestring.engine import apply, derive, store
         from shoestring.engine.shrink import sparse
 
         model, dataset = derive.model_of(run), derive.dataset_of(run)
@@ -242,13 +260,13 @@ class Prune(Finisher, Hook):
             share = self.ratio * (1 - (1 - number / self.steps) ** 3)
             weights = sparse.zeroed(thin.model(), share, self.scope == "global")
             last = number == self.steps
-            clock = budget if last else _part(budget, 1 / (2 + self.steps - number))
+            clock = budget if last else budget.part(1 / (2 + self.steps - number), AFTER)
             thin = replace(thin, weights=weights)
             part = (2 if last else 1) / (self.steps + 1)
             thin = self._tuned(thin, dataset, clock, part * self.epochs, (hook,))
         zeros, count = sparse.counted(thin.model())
         made = derive.sealed(thin.run, thin.weights, budget, thin.cost if thin.cost.steps else None)
-        compressed = [_compressed(one) for one in (run, made)]
+        compressed = [sparse.compressed(one.path / store.BUNDLE) for one in (run, made)]
         said = (
             f"{zeros:,} of {count:,} weights are zero and take as many bytes as any other: what "
             f"ships is no smaller and no faster; compressed it would be {compressed[1]:,} bytes "
@@ -304,12 +322,12 @@ def _size_of(of: str, thin: _Thin) -> Size:
     return allot.size_in(of, network, architecture, network.groups(architecture), shapes)
 
 
-def _quality(thin: _Thin, feed: Any) -> float:
+def _quality(thin: _Thin, feed: Any) -> Quality:
     import torch
 
     with torch.no_grad():
         task = plugins.task(thin.run.task)
-        return task.quality(thin.network(), thin.model(), feed).quality
+        return task.quality(thin.network(), thin.model(), feed)
 
 
 def _told(before: _Thin, after: _Thin) -> str:
@@ -325,25 +343,6 @@ def _told(before: _Thin, after: _Thin) -> str:
     }
     figures = [f"{old:,.0f} to {new:,.0f} {of}" for of, (old, new) in sizes.items()]
     return "; ".join(filter(None, (", ".join(figures), ", ".join(changed), after.said)))
-
-
-def _part(budget: Budget, share: float) -> Budget:
-    """A clock that ends after this share of what is left. A fit keeps seconds back for an export;
-    none follows, so it has them too."""
-    from shoestring.engine import pacing
-
-    if budget.seconds is None:
-        return budget
-    spent, left = budget.elapsed(), max(0.0, budget.remaining())
-    return Budget(spent + max(1.0, min(left, share * left + pacing.AFTER_SECONDS)), spent=spent)
-
-
-def _compressed(run: Run) -> int:
-    """Bytes of the graphs and weights of a run's bundle after zlib."""
-    from shoestring.engine import store
-
-    files = [p for p in (run.path / store.BUNDLE).iterdir() if p.suffix in (".onnx", ".bin")]
-    return sum(len(zlib.compress(path.read_bytes(), 9)) for path in files)
 
 
 TECHNIQUE = Prune

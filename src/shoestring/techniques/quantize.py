@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import BundleError, Skipped, UserError
-from shoestring.core.protocols import Network, State
+from shoestring.core.protocols import Network, State, Task
 from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD, levels
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher, Hook
@@ -127,12 +127,27 @@ class Quantize(Finisher, Hook):
             return self.activations == "uint8"
         return self.bits == 8 and self.want != "size"
 
+    def ready(self, task: Task) -> None:
+        refused: list[UserError] = []
+        for kind in task.networks:
+            try:
+                self._wanted(task.network(kind))
+                return
+            except UserError as error:
+                refused.append(error)
+        raise refused[0]
+
     def _wanted(self, network: Network) -> dict[str, Any]:
         """What is asked of the network; UserError where it does not know it."""
         known = network.quantizations
         method = known[0] if self.method in ("auto", "qat") else self.method
         if not self._rounds_activations() and WEIGHTS in known:
             method = WEIGHTS
+        if self.bits < 8 and WEIGHTS not in known:
+            raise UserError(
+                f"weights of a network {network.kind} ship in 8 bits or as floats, not in "
+                f"{self.bits} bits"
+            )
         if method not in known:
             raise UserError(
                 f"a network {network.kind} is not quantized by method={method}; take auto, qat, "

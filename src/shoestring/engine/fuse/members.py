@@ -155,7 +155,7 @@ def grown(
         name = f"seed {seed}" if cycle is None else f"snapshot {number}"
         derive.listener().say(f"ensemble: training {name}, {number} of {count}")
         weights = None if cycle is None else (made[-1] if made else begin).weights
-        clock = _part(budget, GROWING / (count + 1 - number))
+        clock = budget.part(GROWING / (count + 1 - number))
         _, best, _ = derive.tuned(child, weights, clock, epochs, seed=seed, **length)
         own = {name_: tensor.detach().cpu() for name_, tensor in best.items()}
         quantization = requantized(child, own, begin.quantization)
@@ -227,11 +227,3 @@ def requantized(child: Run, weights: Mapping[str, torch.Tensor], quantization: P
     wanted = {name: value for name, value in quantization.items() if name != LAYERS}
     examples = derive.deciding(derive.dataset_of(child))
     return network.calibrated(model.eval(), child, examples, wanted)
-
-
-def _part(budget: Budget, share: float) -> Budget:
-    """A clock that ends after this share of what is left."""
-    if budget.seconds is None:
-        return budget
-    spent = budget.elapsed()
-    return Budget(spent + max(1.0, share * max(0.0, budget.remaining())), spent=spent)

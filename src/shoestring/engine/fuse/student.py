@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shoestring import plugins
 from shoestring.core import voting
 from shoestring.core.errors import UserError
+from shoestring.core.protocols import Task
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import derive, store, unseen
@@ -49,6 +50,22 @@ class Student:
         return {name: value for name, value in said if value != getattr(recipe, name)}
 
 
+def known(words: str, task: Task, goes_on: bool) -> None:
+    """Raises UserError where these words are no student of any run of the task."""
+    if words == SAME:
+        return
+    if (Path(words) / store.RUN).exists():
+        other = store.read(words)
+        if other.task != task.name:
+            raise UserError(f"{other.path} is of {other.task}, and no student of {task.name}")
+    elif goes_on:
+        raise UserError(
+            f"the student {words} has no weights to go on from; name a run, or student={SAME}"
+        )
+    else:
+        plugins.network(words.replace("+", ","), task)
+
+
 def student(
     run: Run, words: str, goes_on: bool, epochs: float | None, seconds: float | None
 ) -> Student:
@@ -83,8 +100,10 @@ def _of_run(run: Run, other: Run, goes_on: bool) -> Student:
         raise UserError(f"{other.path} is an ensemble; name a run of one network to go on from")
     if goes_on:
         unseen.by_start(str(other.path), other, run)
-    weights = _weights(other) if goes_on else None
-    return Student(architecture, _kept(other.own_recipe, goes_on), weights, other)
+    recipe = _kept(other.own_recipe, goes_on)
+    if goes_on:
+        recipe = replace(recipe, hooks=(*recipe.hooks, *derive.lasting(other, recipe.hooks)))
+    return Student(architecture, recipe, _weights(other) if goes_on else None, other)
 
 
 def _of_network(run: Run, words: str, epochs: float | None, seconds: float | None) -> Student:

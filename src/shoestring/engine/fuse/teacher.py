@@ -45,6 +45,7 @@ class Named:
     digest: str = ""  # of its content
     facts: Plain = field(default_factory=dict)  # of the data that it learned from
     files: Mapping[str, bytes] = field(default_factory=dict)  # that these brought along
+    fingerprint: str = ""  # of them, where it is known
 
 
 def named(words: str, task: str) -> Named:
@@ -61,7 +62,9 @@ def named(words: str, task: str) -> Named:
         manifest = manifests.read(place)
         _of_task(words, manifest["task"], task)
         digest = _digest(place.read_bytes())
-        return Named(words, "bundle", f"bundle-{digest}", manifest["facts"])
+        data = manifest.get("data") or {}
+        fingerprint = str(data.get("fingerprint", ""))
+        return Named(words, "bundle", f"bundle-{digest}", manifest["facts"], {}, fingerprint)
     if path.is_file():
         return Named(words, "file", f"file-{_digest(path.read_bytes())}")
     if words.startswith(tuple(_prefixes(task))):
@@ -100,18 +103,23 @@ def checked(words: str, recorded: str, task: str) -> Named:
     return found
 
 
-def unseen(teacher: Named, run: Run) -> None:
+def unseen(teacher: Named, run: Run) -> str:
     """Raises UserError for a teacher that learned from what the student is judged on: it would
-    tell the answers. Data that are gone cannot be asked."""
-    if teacher.kind != "run":
-        return
+    tell the answers. Where that cannot be told, because its data are gone or, of a bundle, were
+    others than the student's, a sentence that says so."""
+    doubt = (
+        f"it cannot be told whether {teacher.words} learned from the validation examples here; "
+        "where it did, quality on them says too much"
+    )
+    if teacher.kind == "bundle":
+        return "" if teacher.fingerprint == run.recipe.fingerprint else doubt
     parent = store.read(teacher.words)
     if parent.recipe.fingerprint == run.recipe.fingerprint:
-        return
+        return ""
     try:
         learned = np.asarray(derive.dataset_of(parent).train.hashes)
     except (DataError, RunError):
-        return
+        return doubt
     judged = np.asarray(derive.dataset_of(run).validation.hashes)
     count = int(np.isin(judged, learned).sum())
     if count:
@@ -119,6 +127,7 @@ def unseen(teacher: Named, run: Run) -> None:
             f"{teacher.words} was trained on {count} of the {len(judged)} validation examples of "
             "the student; train them on the same split"
         )
+    return ""
 
 
 # --- what it thinks ------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -43,3 +45,9 @@ def _limit(sizes: torch.Tensor, share: float) -> torch.Tensor:
     """The size that this share of the values is at or below."""
     count = round(share * len(sizes))
     return sizes.kthvalue(count).values if count else sizes.new_tensor(-1.0)
+
+
+def compressed(bundle: Path) -> int:
+    """Bytes of the graphs and weights of a bundle after zlib."""
+    files = [path for path in bundle.iterdir() if path.suffix in (".onnx", ".bin")]
+    return sum(len(zlib.compress(path.read_bytes(), 9)) for path in files)
