@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from shoestring import plugins
 from shoestring.autopilot import finish
 from shoestring.autopilot.train import train
-from shoestring.core.budget import Budget
+from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import Interrupted, RunError, Skipped, UserError
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher
@@ -125,6 +125,20 @@ def test_what_it_refuses(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which stays as it is; take another --out"):
         finish.apply("tuned", run.path, out=run.path / "further" / "t")
     assert not (run.path / "further").exists()
+
+
+def test_seconds_in_which_nothing_can_be_graded_are_refused(run: Run, tmp_path: Path) -> None:
+    """Its parent's export and grading took longer than there is."""
+    slow = [
+        replace(line, cost=Cost(wall_seconds=30.0)) if line.technique == "grade" else line
+        for line in run.receipts
+    ]
+    parent = replace(run, path=shutil.copytree(run.path, tmp_path / "slow"), receipts=tuple(slow))
+    store.write_finished(parent)
+    with pytest.raises(UserError, match=r"5 s are too few for tuned: to export and grade .* 3\d s"):
+        finish.apply("tuned", parent.path, budget="5s", out=tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+    assert finish.apply("tuned", parent.path, budget="2m", out=tmp_path / "t").trained
 
 
 def test_damaged_outcomes_are_told_before_the_work(

@@ -151,7 +151,7 @@ def test_a_small_network_with_time_to_spare_gets_a_teacher() -> None:
     assert TEACHER not in names(replace(known, epoch_seconds=20.0))  # no time to spare
     assert TEACHER not in names(replace(known, without=frozenset({"distill"})))
     known = done(done(known, ships=False), size_bytes=30_000)
-    known = done(known, ships=False, epochs=100.0)
+    known = done(known, ships=False, epochs=300.0)
     assert names(known) == [TEACHER, DISTILLED, QUANTIZE]
     known = done(known, ships=False, size_bytes=300_000)
     (student, _) = planned(known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,17 @@ def test_what_comes_after_the_fit_is_known_from_the_first_look_of_a_resumed_one(
     drive.pace = Pace(drive.run, drive.budget, Looks(), Local("cpu"))
     drive.pace.evaluated(LOOK_SECONDS, LOOK_SHARE)
     assert drive.pace._looks == drive.looks
+
+
+def test_a_fit_leaves_room_for_the_bundles_that_follow_it(tmp_path: Path) -> None:
+    """Two techniques after the fit export and grade as well, which takes longer here than the
+    share of the budget that lies behind the fit's clock."""
+    recipe = Recipe("images", "x", network={"kind": "compact"}, budget_seconds=60.0)
+    budget = Budget(50.0)
+    alone = pacing.Looks.of(Run(tmp_path, "images", recipe), budget)
+    followed = Run(tmp_path, "images", replace(recipe, then=("prune", "quantize")))
+    looks = pacing.Looks.of(followed, budget)
+    own = pacing.AFTER_SECONDS + pacing.AFTER_EVALUATIONS * 2.0
+    assert replace(alone, seconds=2.0).after() == pytest.approx(own)
+    assert replace(looks, seconds=2.0).after() == pytest.approx(own + 2 * own - 10.0)
+    assert replace(looks, seconds=0.0).after() == pytest.approx(pacing.AFTER_SECONDS)

@@ -19,6 +19,7 @@ from shoestring.core.protocols import Quality
 from shoestring.core.receipt import Receipt
 from shoestring.core.run import Run
 from shoestring.engine import derive, store
+from shoestring.engine.shrink import thinning
 from shoestring.techniques import prune
 from shoestring.techniques.prune import Prune
 from tests import tiny
@@ -125,10 +126,10 @@ def test_a_ratio_of_what_was_asked_leaves(
     trained: Run, of: str, criterion: str, scope: str
 ) -> None:
     options: dict[str, Any] = {"of": of, "criterion": criterion, "scope": scope}
-    begun = prune._Thin(trained, derive.model_of(trained).state_dict(), Cost())
-    whole = prune._size_of(of, begun)({})
-    cut = Prune(**options)._cut(begun, 0.6 * whole, derive.dataset_of(trained))
-    assert 0.4 * whole <= prune._size_of(of, cut)({}) <= 0.6 * whole
+    begun = thinning.Thin(trained, derive.model_of(trained).state_dict(), Cost())
+    whole = begun.size_of(of)({})
+    cut = Prune(**options)._cut(begun, 0.6 * whole, derive.dataset_of(trained), Budget())
+    assert 0.4 * whole <= cut.size_of(of)({}) <= 0.6 * whole
     cut.model()  # the weights fit
 
 
@@ -144,7 +145,7 @@ def test_as_much_leaves_as_the_loss_allows(trained: Run, tmp_path: Path) -> None
 def looked(monkeypatch: pytest.MonkeyPatch, *found: tuple[float, float]) -> None:
     """What looks at the deciding examples find, one after the other: quality and loss."""
     looks = iter(Quality(quality, loss, 20) for quality, loss in found)
-    monkeypatch.setattr(prune, "_quality", lambda thin, feed: next(looks))
+    monkeypatch.setattr(thinning.Thin, "quality", lambda thin, feed: next(looks))
 
 
 def test_of_few_deciding_examples_the_loss_is_asked_as_well(

@@ -22,7 +22,7 @@ from shoestring.core.protocols import Dataset, Outcomes
 from shoestring.core.receipt import Scores
 from shoestring.core.run import Run
 from shoestring.core.techniques import Searcher, Technique
-from shoestring.engine import derive, part, store
+from shoestring.engine import derive, finishing, part, store
 
 if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
@@ -119,7 +119,7 @@ class Bench:
         )
         desk = derive.Desk(listener=self.listener, interrupt=self.interrupt)
         desk.datasets[runs[0].recipe.fingerprint] = self.dataset
-        return derive.applied(technique, runs, folder, Budget(seconds), desk)
+        return finishing.applied(technique, runs, folder, Budget(seconds), desk)
 
 
 def _gauged(record: Record, step: Step, folder: Path, seconds: float) -> None:

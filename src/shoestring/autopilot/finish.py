@@ -18,7 +18,7 @@ from shoestring.core.protocols import Dataset, Task
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.techniques import Technique
-from shoestring.engine import derive, interrupt, store
+from shoestring.engine import derive, finishing, interrupt, store
 from shoestring.engine.apply import noted
 
 STEPS, FIRST = "steps", "0-train"  # folders of the runs on the way, in the folder of the last one
@@ -43,7 +43,7 @@ def apply(
     chosen = plugins.technique(technique) if isinstance(technique, str) else technique
     words = plugins.words(chosen)
     name = words.partition(":")[0]
-    if derive.finisher(chosen) is None:
+    if finishing.finisher(chosen) is None:
         raise UserError(
             f"{words} changes how a run is trained, not a finished one: "
             f"shoestring train ... --with {words}"
@@ -62,7 +62,7 @@ def apply(
     store.create(folder)
     clock = clock_of(budget, seconds_of(budget))
     with interrupt.listening() as asked:
-        return derive.applied(
+        return finishing.applied(
             chosen, opened, folder, clock, derive.Desk(listener=listener, interrupt=asked)
         )
 
@@ -100,14 +100,14 @@ def _alike(runs: Sequence[Run]) -> None:
 def ready(task: Task, then: Sequence[str]) -> None:
     """Raises UserError for what is wrong with techniques after a fit, before it is begun."""
     for words in then:
-        finisher = derive.finisher(plugins.technique(words))
+        finisher = finishing.finisher(plugins.technique(words))
         if finisher is not None:
             finisher.ready(task)
 
 
 def portions(words: Sequence[str]) -> float:
     """What the techniques after a fit take of a budget, beside the fit's own 1."""
-    found = [derive.finisher(plugins.technique(spelled)) for spelled in words]
+    found = [finishing.finisher(plugins.technique(spelled)) for spelled in words]
     return sum(finisher.portion for finisher in found if finisher is not None)
 
 
@@ -164,21 +164,21 @@ def _step(
     whole: Path,
 ) -> Run:
     technique = plugins.technique(words)
-    finisher = derive.finisher(technique)
+    finisher = finishing.finisher(technique)
     if finisher is None:
         raise RunError(f"{words} does not work on a finished run")
     clock = budget.part(finisher.portion / max(portions(left), 1e-9))
     store.remove(folder)
     store.create(folder)
     try:
-        return derive.applied(technique, [run], folder, clock, place)
+        return finishing.applied(technique, [run], folder, clock, place)
     except Interrupted as error:
         raise Interrupted(
             f"stopped in {words.partition(':')[0]}; go on with: shoestring train --resume {whole}"
         ) from error
     except UserError as error:
         place.listener.say(f"{words}: not done: {error}")
-        return derive.failed(technique, run, folder, str(error), place)
+        return finishing.failed(technique, run, folder, str(error), place)
 
 
 def _adopted(last: Run, run: Run, budget: Budget, listener: Listener) -> Run:
@@ -234,8 +234,8 @@ def divided(
 ) -> tuple[tuple[Technique, ...], tuple[str, ...]]:
     """Techniques that change the recipe, and the words of those that come after the fit: what a
     recipe has, in the place of one of that name what was said."""
-    before = tuple(t for t in techniques if derive.finisher(t) is None)
-    after = [plugins.words(t) for t in techniques if derive.finisher(t) is not None]
+    before = tuple(t for t in techniques if finishing.finisher(t) is None)
+    after = [plugins.words(t) for t in techniques if finishing.finisher(t) is not None]
     names = {words.partition(":")[0] for words in after}
     kept = [words for words in then if words.partition(":")[0] not in names]
     return before, (*kept, *after)

@@ -6,7 +6,6 @@ whether somebody asked to stop stands on the desk that `applied` lays for it.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,20 +17,19 @@ import numpy as np
 
 from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
-from shoestring.core.errors import Interrupted, RunError, Skipped, UserError
+from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, Examples
-from shoestring.core.receipt import Receipt, Status
+from shoestring.core.receipt import Receipt
 from shoestring.core.run import Run
-from shoestring.core.techniques import Finisher, Hook, Technique
+from shoestring.core.techniques import Hook
 from shoestring.engine import apply, part, store
 from shoestring.engine.interrupt import Interrupt
 
 if TYPE_CHECKING:
     import torch
 
-INNER = ("fit", "settle", "export", "grade")  # lines of work inside a technique
 CLOSING = ("total", "start and imports")  # lines that hold for one command alone
 
 
@@ -121,7 +119,7 @@ def child(run: Run, name: str, others: Sequence[Run] = (), **changes: Any) -> Ru
         run,
         **{
             "path": folder,
-            "recipe": replace(run.recipe, then=run.recipe.then[: _done(run)]),
+            "recipe": replace(run.recipe, then=run.recipe.then[: done(run)]),
             "receipts": carried(run),
             "scores": None,
             "parents": tuple(str(parent.path) for parent in parents),
@@ -158,15 +156,15 @@ def tuned(
             "steps": None,
             "epochs": epochs,
             "budget_seconds": budget.seconds,
+            "then": (),
             "hooks": hooks,
             **changes,
         },
     )
     dataset, place = dataset_of(run), placement.Local(device.resolve(recipe.device))
-    with (
-        device.settled(recipe.threads or device.default_threads(), recipe.device),
-        budget.meter() as meter,
-    ):
+    threads = device.usable_threads(recipe.threads, budget.seconds is not None)
+    recipe = replace(recipe, threads=threads)
+    with device.settled(threads, recipe.device), budget.meter() as meter:
         fitted, best = fit.fit(
             replace(run, recipe=recipe),
             dataset,
@@ -187,10 +185,10 @@ def lasting(run: Run, hooks: Sequence[str] = ()) -> tuple[str, ...]:
     """Of the techniques that a run has been through, those whose work on its weights is to be
     kept in fits that go on from them, and that no hook of that name does."""
     there = {words.partition(":")[0] for words in hooks}
-    done = {words.partition(":")[0]: words for words in run.recipe.then[: _done(run)]}
+    been = {words.partition(":")[0]: words for words in run.recipe.then[: done(run)]}
     return tuple(
         words
-        for name, words in done.items()
+        for name, words in been.items()
         if name not in there and getattr(plugins.technique(words), "lasts", False)
     )
 
@@ -215,7 +213,8 @@ def sealed(
     """The run with its weights stored, a bundle that agrees with them, and scores read off it."""
     from shoestring.engine import device, seal
 
-    with device.settled(run.recipe.threads or device.default_threads(), run.recipe.device):
+    threads = device.usable_threads(run.recipe.threads, budget.seconds is not None)
+    with device.settled(threads, run.recipe.device):
         return seal.sealed(run, weights, dataset_of(run), budget, fit_cost, desk().interrupt)
 
 
@@ -251,89 +250,6 @@ def branch(run: Run) -> dict[str, Any]:
     }
 
 
-# --- one technique on finished runs --------------------------------------------------------------
-
-
-def applied(
-    technique: Technique, runs: Sequence[Run], folder: Path, budget: Budget, place: Desk
-) -> Run:
-    """The finished run that a technique makes of the first of `runs` (the others are its further
-    runs), in `folder`, with its receipt. Where it raises, nothing is left there."""
-    run = runs[0]
-    began = budget.elapsed()
-    with at(replace(place, folder=folder, datasets=place.datasets, folders=[])):
-        made = False
-        try:
-            try:
-                after = apply.apply(technique, run, budget)
-            except Skipped as skipped:
-                cost = Cost(wall_seconds=budget.elapsed() - began)
-                after = _unchanged(technique, run, str(skipped), "skipped", cost)
-            made = True
-        except Interrupted as error:
-            name = plugins.words(technique).partition(":")[0]
-            raise Interrupted(f"stopped in {name}; {run.path} is as it was") from error
-        finally:
-            if not made:
-                store.remove(folder)
-    return _written(technique, run, after, budget.seconds, budget.elapsed() - began)
-
-
-def failed(technique: Technique, run: Run, folder: Path, reason: str, place: Desk) -> Run:
-    """A copy of the run in `folder`, with a line that says why the technique failed."""
-    with at(replace(place, folder=folder, folders=[])):
-        copy = _unchanged(technique, run, reason, "failed")
-    return _written(technique, run, copy, None, 0.0)
-
-
-def _written(technique: Technique, run: Run, after: Run, asked: float | None, used: float) -> Run:
-    after = replace(after, receipts=_gathered(after.receipts, len(carried(run))))
-    after = after.with_recipe(then=(*run.recipe.then[: _done(run)], plugins.words(technique)))
-    after = apply.noted(
-        after,
-        "total",
-        cost=Cost(wall_seconds=used),
-        options={"asked_seconds": asked, "used_seconds": used},
-    )
-    return store.write_finished(after)
-
-
-def _gathered(lines: tuple[Receipt, ...], carried: int) -> tuple[Receipt, ...]:
-    """The lines with those of a technique's own fit, export and grade taken into its line, the
-    last: their cost is part of it, and what they say is said there. The first were handed on."""
-    inner = [line for line in lines[carried:-1] if line.technique in INNER]
-    said = [line.reason for line in (lines[-1], *inner) if line.reason]
-    kept = [line for line in lines[carried:-1] if line.technique not in INNER]
-    return (*lines[:carried], *kept, replace(lines[-1], reason="; ".join(dict.fromkeys(said))))
-
-
-def _done(run: Run) -> int:
+def done(run: Run) -> int:
     """How many of its recipe's techniques on finished runs it has been through."""
     return len(run.recipe.then) if run.lineage else 0
-
-
-def _unchanged(
-    technique: Technique, run: Run, reason: str, status: Status, cost: Cost = Cost()
-) -> Run:
-    """A copy of the run with a line that says why the technique left it as it is."""
-    copy = child(run, plugins.words(technique).partition(":")[0], scores=run.scores)
-    for path in run.path.iterdir():
-        target = copy.path / path.name
-        if path.name in (store.BUNDLE, store.WEIGHTS, store.METRICS, store.EVENTS, store.OUTCOMES):
-            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
-    line = Receipt(
-        technique=plugins.words(technique),
-        options=to_plain(technique),
-        status=status,
-        before=run.scores,
-        after=run.scores,
-        reason=reason,
-        cost=cost,
-        at=apply.now(),
-    )
-    return copy.with_receipt(line)
-
-
-def finisher(technique: Technique) -> Finisher | None:
-    """The technique where it works on trained runs, with the options that it has."""
-    return technique if isinstance(technique, Finisher) and technique.finishes else None

@@ -18,6 +18,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 
 PRECISIONS = ("float32", "bfloat16")
+BUSY = 1.5  # processes that want to run, for each core
 _DETERMINISTIC: Any = torch.utils.deterministic  # its setting is made at run time
 _MASK64 = (1 << 64) - 1
 
@@ -75,6 +76,20 @@ def default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
     return torch.get_num_threads()
+
+
+def busy(cores: int) -> bool:
+    """Whether other work wants more than all cores, so that one thread is better than several,
+    which wait for each other at every operation: steps can take twenty times as long then."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * cores
+
+
+def usable_threads(recorded: int | None, clock: bool) -> int:
+    """Of work on a recorded run: what it has; one where there is a clock and the machine is busy,
+    for what is to be the same again has no clock."""
+    if clock and busy(default_threads()):
+        return 1
+    return recorded or default_threads()
 
 
 @contextmanager

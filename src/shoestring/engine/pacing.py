@@ -16,6 +16,7 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.run import PlanChange, Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import rates, schedule, store
+from shoestring.engine.device import busy as machine_busy
 from shoestring.engine.device import default_threads, precisions, wait
 from shoestring.engine.loop import Feeds, Loop, kind_of
 
@@ -39,7 +40,6 @@ COUNTED_EPOCHS = 20  # whose batches are made to be counted
 SETTLE_SHARE = 0.05  # of a budget, for what a network decides by measuring before it ships
 SETTLE_SECONDS = 20.0  # and at most this long
 FEW_STEPS = 50  # below it nothing much is learnt
-BUSY = 1.5  # processes that want to run, for each core
 FASTER = 1.05  # by how much a lower precision must win
 WINDOW_SHARE = 0.1  # of the seconds left, over which the rate of a running fit is measured
 WINDOW_SECONDS = (0.05, 10.0)  # and at least and at most so long
@@ -64,18 +64,25 @@ class Looks:
     passes: float = AFTER_EVALUATIONS  # after the fit, in looks, which may take a part of it
     settling: float = 0.0  # seconds for what is decided between fit and export
     whole: float = AFTER_EVALUATIONS  # passes over validation after the fit
+    bundles: int = 0  # that techniques on the finished run will make and grade in turn
+    beyond: float = 0.0  # seconds for these behind the fit's own clock
 
     @staticmethod
     def of(run: Run, budget: Budget) -> Looks:
         """Before any was timed."""
+        known, recipe = Looks(), run.recipe
+        if recipe.then and recipe.budget_seconds is not None and budget.seconds is not None:
+            beyond = max(0.0, recipe.budget_seconds - budget.seconds)
+            known = replace(known, bundles=len(recipe.then), beyond=beyond)
         if not plugins.task(run.task).network(kind_of(run)).settles:
-            return Looks()
+            return known
         stepped = AFTER_EVALUATIONS_STEPPED
-        return Looks(passes=stepped, settling=settling_seconds(budget), whole=stepped)
+        return replace(known, passes=stepped, settling=settling_seconds(budget), whole=stepped)
 
     def after(self) -> float:
-        """Seconds that the command needs once the fit has ended."""
-        return AFTER_SECONDS + self.passes * self.seconds + self.settling
+        """Seconds that the command needs once the fit has ended, of those on the fit's clock."""
+        own = AFTER_SECONDS + self.passes * self.seconds + self.settling
+        return own + max(0.0, self.bundles * own - self.beyond)
 
 
 def settling_seconds(budget: Budget) -> float:
@@ -179,7 +186,7 @@ def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Tri
 
     cores, agree = default_threads(), placement.agree
     open_ = run.recipe.threads is None and cores > 1 and placement.device == "cpu"
-    busy = open_ and agree(_busy(cores))
+    busy = open_ and agree(machine_busy(cores))  # several would take too long to try
     threads = 1 if busy else run.recipe.threads or cores
     said = run.recipe.precision
     offered = (said,) if said else precisions(placement.device)
@@ -193,12 +200,6 @@ def fastest(run: Run, feeds: Feeds, budget: Budget, placement: Placement) -> Tri
         best = min(best, tried(best.precision, cores if busy else 1), key=lambda t: t.step_seconds)
     torch.set_num_threads(best.threads)
     return best
-
-
-def _busy(cores: int) -> bool:
-    """Whether other work wants more than all cores, so that one thread is tried before several,
-    whose steps can then take twenty times as long: too long to find that out."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * cores
 
 
 def seconds_a_step(loop: Loop, budget: Budget) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,14 +18,13 @@ from shoestring.core.techniques import Finisher, Hook
 if TYPE_CHECKING:
     import torch
 
-    from shoestring.engine.shrink.allot import Size
-
-    Weights = Mapping[str, torch.Tensor]
+    from shoestring.engine.shrink.thinning import Thin
 
 # Shares that are tried one after the other where `until` says how much may be lost.
 SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
 AFTER = 3.0  # seconds that a fit keeps back for an export: none follows, so it has them too
+WEIGHING = 0.1  # of the seconds there are, for what tells how much units matter
 SHORT = 0.02  # of a ratio: what stays beside it is worth a word
 # Where one deciding example counts for more than the loss allowed, the loss of probabilities is
 # asked as well: a label that is answered wrong costs about so many nats.
@@ -118,6 +116,7 @@ class Prune(Finisher, Hook):
 
     def apply(self, run: Run, budget: Budget) -> Run:
         from shoestring.engine import apply, derive
+        from shoestring.engine.shrink import thinning
 
         if self.structure == "weights":
             return self._sparse(run, budget)
@@ -128,26 +127,28 @@ class Prune(Finisher, Hook):
                 "it into another one, or take prune:structure=weights"
             )
         model, dataset = derive.model_of(run), derive.dataset_of(run)
-        begun = _Thin(_child(run), model.state_dict(), Cost())
-        whole = _size_of(self.of, begun)({})
+        begun = thinning.Thin(_child(run), model.state_dict(), Cost())
+        whole = begun.size_of(self.of)({})
         made = (self._as_far if self.until else self._at_once)(begun, whole, dataset, budget)
-        left = _size_of(self.of, made)({}) / whole
+        left = made.size_of(self.of)({}) / whole
         if not self.until and left > 1 - self.ratio + SHORT:
             short = f"of the {self.of} {1 - left:.0%} left, and not {self.ratio:.0%}: the rest is "
             made = replace(made, said=short + "what always stays")
         stale = run.quantization and not begun.run.quantization
-        child = apply.noted(made.run, "fit", reason=_told(begun, made) + (STALE if stale else ""))
+        child = apply.noted(
+            made.run, "fit", reason=thinning.told(begun, made) + (STALE if stale else "")
+        )
         cost = made.cost if made.cost.steps else None
         return derive.sealed(child, made.weights, budget, cost)
 
     # --- units ---
 
-    def _at_once(self, thin: _Thin, whole: float, dataset: Dataset, budget: Budget) -> _Thin:
+    def _at_once(self, thin: Thin, whole: float, dataset: Dataset, budget: Budget) -> Thin:
         """After `steps` cuts, the first ones the larger, the goal is reached; the fit after the
         last is twice as long as the others."""
         for number in range(1, self.steps + 1):
             share = self.ratio * (1 - (1 - number / self.steps) ** 3)
-            thin = self._cut(thin, (1 - share) * whole, dataset)
+            thin = self._cut(thin, (1 - share) * whole, dataset, budget)
             last = number == self.steps
             part = (2 if last else 1) / (self.steps + 1)
             left = (1 + self.steps - number + 1) / (self.steps + 1)
@@ -155,14 +156,14 @@ class Prune(Finisher, Hook):
             thin = self._tuned(thin, dataset, clock, part * self.epochs)
         return thin
 
-    def _as_far(self, thin: _Thin, whole: float, dataset: Dataset, budget: Budget) -> _Thin:
+    def _as_far(self, thin: Thin, whole: float, dataset: Dataset, budget: Budget) -> Thin:
         """The smallest network that loses no more than allowed on the deciding examples: step by
         step, and once half a step where the next one lost too much."""
         from shoestring.engine import derive
 
         task = plugins.task(thin.run.task)
         feed = task.feed(derive.deciding(dataset), dataset.facts, "cpu")
-        before = _quality(thin, feed)
+        before = thin.quality(feed)
         allowed = float(self.until.removesuffix("pp")) * task.perfect / 100
         begun, reached, shares, halvings = thin, 0.0, list(SHARES), 0
         few = task.perfect / len(feed) > allowed
@@ -176,11 +177,11 @@ class Prune(Finisher, Hook):
             share = shares.pop(0)
             clock = budget.part(1 / (2 + min(len(shares), 4)), AFTER)
             began = budget.elapsed()
-            tried = self._cut(thin, (1 - share) * whole, dataset)
+            tried = self._cut(thin, (1 - share) * whole, dataset, clock)
             if tried.run.architecture == thin.run.architecture:
                 break  # only what always stays is left
             tried = self._tuned(tried, dataset, clock, self.epochs)
-            found = _quality(tried, feed)
+            found = tried.quality(feed)
             said += f", {told(found)} without {share:.0%} of the {self.of}"
             lost, worse = before.quality - found.quality, found.loss - before.loss
             if lost <= allowed + 1e-9 and worse <= nats:
@@ -198,7 +199,7 @@ class Prune(Finisher, Hook):
             raise Skipped(f"nothing could be taken out within {self.until}: {said}")
         return replace(thin, said=said)
 
-    def _cut(self, thin: _Thin, goal: float, dataset: Dataset) -> _Thin:
+    def _cut(self, thin: Thin, goal: float, dataset: Dataset, clock: Budget) -> Thin:
         """The network at most as large as the goal, as far as what stays allows it."""
         from shoestring.engine.shrink import allot, importance
         from shoestring.engine.shrink import thin as surgery
@@ -207,14 +208,15 @@ class Prune(Finisher, Hook):
         architecture = thin.run.architecture or {}
         groups = network.groups(architecture)
         if self.criterion == "taylor":
-            scores = importance.taylor(thin.run, model, dataset, groups)
+            seconds = WEIGHING * max(0.0, clock.remaining())
+            scores = importance.taylor(thin.run, model, dataset, groups, seconds)
         elif self.criterion == "scale":
             scores = importance.scale(model, groups)
         else:
             scores = importance.magnitude(model, groups)
         found = allot.families(groups, scores)
         shares = allot.even if self.scope == "layer" else allot.worst_first
-        counts = shares(found, _size_of(self.of, thin), goal, self.multiple)
+        counts = shares(found, thin.size_of(self.of), goal, self.multiple)
         kept = allot.best(found, counts, scores)
         return replace(
             thin,
@@ -224,12 +226,12 @@ class Prune(Finisher, Hook):
 
     def _tuned(
         self,
-        thin: _Thin,
+        thin: Thin,
         dataset: Dataset,
         clock: Budget,
         epochs: float,
         hooks: tuple[str, ...] = (),
-    ) -> _Thin:
+    ) -> Thin:
         """Trained on for so long; with no epochs at all, its statistics alone are made anew."""
         from shoestring.engine import derive
         from shoestring.engine.shrink import importance
@@ -251,10 +253,10 @@ class Prune(Finisher, Hook):
     def _sparse(self, run: Run, budget: Budget) -> Run:
         """Zeros in place of the smallest weights of convolutions and matrices."""
         from shoestring.engine import apply, derive, store
-        from shoestring.engine.shrink import sparse
+        from shoestring.engine.shrink import sparse, thinning
 
         model, dataset = derive.model_of(run), derive.dataset_of(run)
-        thin = _Thin(_child(run), model.state_dict(), Cost())
+        thin = thinning.Thin(_child(run), model.state_dict(), Cost())
         hook = plugins.words(replace(Prune(), structure="weights"))
         for number in range(1, self.steps + 1):
             share = self.ratio * (1 - (1 - number / self.steps) ** 3)
@@ -287,24 +289,6 @@ class Prune(Finisher, Hook):
                 weight.data.mul_(stays)
 
 
-@dataclass(frozen=True)
-class _Thin:
-    """A network on its way to fewer units."""
-
-    run: Run
-    weights: Weights
-    cost: Cost  # of the fits so far
-    said: str = ""
-
-    def network(self) -> Any:
-        return plugins.task(self.run.task).network(str((self.run.architecture or {})["kind"]))
-
-    def model(self) -> torch.nn.Module:
-        model: torch.nn.Module = self.network().build(self.run.architecture)
-        model.load_state_dict(dict(self.weights))
-        return model.eval()
-
-
 def _child(run: Run) -> Run:
     """The new run. Ranges that a quantization was measured with are those of other weights."""
     from shoestring.engine import derive
@@ -312,37 +296,6 @@ def _child(run: Run) -> Run:
     members = run.quantization.get("members", ())
     stale = any("layers" in one for one in (run.quantization, *members))
     return derive.child(run, "prune", quantization={} if stale else run.quantization)
-
-
-def _size_of(of: str, thin: _Thin) -> Size:
-    from shoestring.engine.shrink import allot
-
-    network, architecture = thin.network(), thin.run.architecture or {}
-    shapes = {name: tuple(weight.shape) for name, weight in thin.model().named_parameters()}
-    return allot.size_in(of, network, architecture, network.groups(architecture), shapes)
-
-
-def _quality(thin: _Thin, feed: Any) -> Quality:
-    import torch
-
-    with torch.no_grad():
-        task = plugins.task(thin.run.task)
-        return task.quality(thin.network(), thin.model(), feed)
-
-
-def _told(before: _Thin, after: _Thin) -> str:
-    """What left, for the receipt."""
-    groups = [one.network().groups(one.run.architecture) for one in (before, after)]
-    changed = [
-        f"{old.name} {old.units} to {new.units}"
-        for old, new in zip(*groups, strict=True)
-        if old.units != new.units
-    ]
-    sizes = {
-        of: [_size_of(of, one)({}) for one in (before, after)] for of in ("parameters", "macs")
-    }
-    figures = [f"{old:,.0f} to {new:,.0f} {of}" for of, (old, new) in sizes.items()]
-    return "; ".join(filter(None, (", ".join(figures), ", ".join(changed), after.said)))
 
 
 TECHNIQUE = Prune

@@ -5,8 +5,10 @@ Shapes: U units of a group, W values of a unit's weights.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 
 import torch
 from torch import nn
@@ -48,10 +50,14 @@ def scale(model: nn.Module, groups: Sequence[UnitGroup]) -> Scores:
     return found
 
 
-def taylor(run: Run, model: nn.Module, dataset: Dataset, groups: Sequence[UnitGroup]) -> Scores:
+def taylor(
+    run: Run, model: nn.Module, dataset: Dataset, groups: Sequence[UnitGroup], seconds: float = inf
+) -> Scores:
     """By how much the training loss would change without each unit, to first order: the square of
     gradient times weight, summed over all that reads the unit, a mean over batches (Molchanov et
-    al. 2019). It has the same measure in all layers."""
+    al. 2019). It has the same measure in all layers. After so many seconds no further batch is
+    begun."""
+    end = time.monotonic() + seconds
     network = plugins.task(run.task).network(run.architecture["kind"])  # type: ignore[index]  # a trained run has one
     sums = {group.name: torch.zeros(group.units) for group in groups}
     # Frozen statistics, no dropout; recurrent layers of some devices refuse a backward pass then.
@@ -77,6 +83,8 @@ def taylor(run: Run, model: nn.Module, dataset: Dataset, groups: Sequence[UnitGr
                     product = weight.grad * weight.detach()
                     change_U += unit_values(product, part, group.units).sum(1)
             sums[group.name] += change_U.square()
+        if time.monotonic() > end:
+            break
     model.zero_grad()
     model.eval()
     return {name: values_U.tolist() for name, values_U in sums.items()}

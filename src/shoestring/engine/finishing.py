@@ -1,0 +1,120 @@
+"""finishing: one technique on finished runs, from the folder that it fills to its receipt."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from shoestring import plugins
+from shoestring.core.budget import Budget, Cost
+from shoestring.core.errors import Interrupted, Skipped, UserError
+from shoestring.core.plain import to_plain
+from shoestring.core.receipt import Receipt, Status
+from shoestring.core.run import Run
+from shoestring.core.techniques import Finisher, Technique
+from shoestring.engine import apply, derive, store
+
+INNER = ("fit", "settle", "export", "grade")  # lines of work inside a technique
+MAKING = ("export", "grade")  # of these, the least that any technique needs
+
+
+def applied(
+    technique: Technique, runs: Sequence[Run], folder: Path, budget: Budget, place: derive.Desk
+) -> Run:
+    """The finished run that a technique makes of the first of `runs` (the others are its further
+    runs), in `folder`, with its receipt. Where it raises, nothing is left there."""
+    from shoestring.engine import device
+
+    run = runs[0]
+    began = budget.elapsed()
+    threads = device.usable_threads(run.recipe.threads, budget.seconds is not None)
+    with (
+        derive.at(replace(place, folder=folder, datasets=place.datasets, folders=[])),
+        device.settled(threads, run.recipe.device),
+    ):
+        made = False
+        try:
+            try:
+                _enough(technique, run, budget)
+                after = apply.apply(technique, run, budget)
+            except Skipped as skipped:
+                cost = Cost(wall_seconds=budget.elapsed() - began)
+                after = _unchanged(technique, run, str(skipped), "skipped", cost)
+            made = True
+        except Interrupted as error:
+            name = plugins.words(technique).partition(":")[0]
+            raise Interrupted(f"stopped in {name}; {run.path} is as it was") from error
+        finally:
+            if not made:
+                store.remove(folder)
+    return _written(technique, run, after, budget.seconds, budget.elapsed() - began)
+
+
+def _enough(technique: Technique, run: Run, budget: Budget) -> None:
+    """Raises UserError where the seconds left are fewer than the bundle of the run itself took to
+    export and grade, which no technique can do without."""
+    known = [line for line in run.receipts if line.technique in MAKING]
+    least, left = sum(line.cost.wall_seconds for line in known), budget.remaining()
+    if left < least:
+        name = plugins.words(technique).partition(":")[0]
+        raise UserError(
+            f"{max(0.0, left):.0f} s are too few for {name}: to export and grade what it makes "
+            f"will take about {least:.0f} s, as it did for {run.path}"
+        )
+
+
+def failed(technique: Technique, run: Run, folder: Path, reason: str, place: derive.Desk) -> Run:
+    """A copy of the run in `folder`, with a line that says why the technique failed."""
+    with derive.at(replace(place, folder=folder, folders=[])):
+        copy = _unchanged(technique, run, reason, "failed")
+    return _written(technique, run, copy, None, 0.0)
+
+
+def _written(technique: Technique, run: Run, after: Run, asked: float | None, used: float) -> Run:
+    after = replace(after, receipts=_gathered(after.receipts, len(derive.carried(run))))
+    after = after.with_recipe(then=(*run.recipe.then[: derive.done(run)], plugins.words(technique)))
+    after = apply.noted(
+        after,
+        "total",
+        cost=Cost(wall_seconds=used),
+        options={"asked_seconds": asked, "used_seconds": used},
+    )
+    return store.write_finished(after)
+
+
+def _gathered(lines: tuple[Receipt, ...], carried: int) -> tuple[Receipt, ...]:
+    """The lines with those of a technique's own fit, export and grade taken into its line, the
+    last: their cost is part of it, and what they say is said there. The first were handed on."""
+    inner = [line for line in lines[carried:-1] if line.technique in INNER]
+    said = [line.reason for line in (lines[-1], *inner) if line.reason]
+    kept = [line for line in lines[carried:-1] if line.technique not in INNER]
+    return (*lines[:carried], *kept, replace(lines[-1], reason="; ".join(dict.fromkeys(said))))
+
+
+def _unchanged(
+    technique: Technique, run: Run, reason: str, status: Status, cost: Cost = Cost()
+) -> Run:
+    """A copy of the run with a line that says why the technique left it as it is."""
+    copy = derive.child(run, plugins.words(technique).partition(":")[0], scores=run.scores)
+    for path in run.path.iterdir():
+        target = copy.path / path.name
+        if path.name in (store.BUNDLE, store.WEIGHTS, store.METRICS, store.EVENTS, store.OUTCOMES):
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
+    line = Receipt(
+        technique=plugins.words(technique),
+        options=to_plain(technique),
+        status=status,
+        before=run.scores,
+        after=run.scores,
+        reason=reason,
+        cost=cost,
+        at=apply.now(),
+    )
+    return copy.with_receipt(line)
+
+
+def finisher(technique: Technique) -> Finisher | None:
+    """The technique where it works on trained runs, with the options that it has."""
+    return technique if isinstance(technique, Finisher) and technique.finishes else None
