@@ -59,8 +59,9 @@ def apply(
     for run in opened:
         if run.path.resolve() in (place := folder.resolve()).parents:
             raise UserError(f"{place} lies in {run.path}, which stays as it is; take another --out")
-    store.create(folder)
     clock = clock_of(budget, seconds_of(budget))
+    finishing.enough(chosen, opened[0], clock)
+    store.create(folder)
     with interrupt.listening() as asked:
         return finishing.applied(
             chosen, opened, folder, clock, derive.Desk(listener=listener, interrupt=asked)
@@ -171,6 +172,7 @@ def _step(
     store.remove(folder)
     store.create(folder)
     try:
+        finishing.enough(technique, run, budget)
         return finishing.applied(technique, [run], folder, clock, place)
     except Interrupted as error:
         raise Interrupted(

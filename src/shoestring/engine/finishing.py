@@ -37,7 +37,6 @@ def applied(
         made = False
         try:
             try:
-                _enough(technique, run, budget)
                 after = apply.apply(technique, run, budget)
             except Skipped as skipped:
                 cost = Cost(wall_seconds=budget.elapsed() - began)
@@ -52,7 +51,7 @@ def applied(
     return _written(technique, run, after, budget.seconds, budget.elapsed() - began)
 
 
-def _enough(technique: Technique, run: Run, budget: Budget) -> None:
+def enough(technique: Technique, run: Run, budget: Budget) -> None:
     """Raises UserError where the seconds left are fewer than the bundle of the run itself took to
     export and grade, which no technique can do without."""
     known = [line for line in run.receipts if line.technique in MAKING]
