@@ -125,6 +125,9 @@ def test_what_it_refuses(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which stays as it is; take another --out"):
         finish.apply("tuned", run.path, out=run.path / "further" / "t")
     assert not (run.path / "further").exists()
+    other = shutil.copytree(run.path, tmp_path / "other")  # nor in one that is no parent of it
+    with pytest.raises(UserError, match="lies in the run"):
+        finish.apply("tuned", run.path, out=other / "t")
 
 
 def test_seconds_in_which_nothing_can_be_graded_are_refused(run: Run, tmp_path: Path) -> None:
@@ -145,11 +148,13 @@ def test_damaged_outcomes_are_told_before_the_work(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged = shutil.copytree(run.path, tmp_path / "damaged")
-    (damaged / store.OUTCOMES).write_bytes(b"nothing of the kind")
     monkeypatch.setattr(Tuned, "apply", lambda *_: pytest.fail("it was begun"))
-    with pytest.raises(UserError, match="outcomes"):
-        finish.apply("tuned", damaged, out=tmp_path / "t")
-    assert not (tmp_path / "t").exists()
+    whole = (damaged / store.OUTCOMES).read_bytes()
+    for content in (b"nothing of the kind", whole[: len(whole) // 2], whole[:30]):
+        (damaged / store.OUTCOMES).write_bytes(content)
+        with pytest.raises(UserError, match="outcomes"):
+            finish.apply("tuned", damaged, out=tmp_path / "t")
+        assert not (tmp_path / "t").exists()
 
 
 def test_a_training_goes_through_them_in_its_own_folder(source: Path, tmp_path: Path) -> None:

@@ -168,5 +168,7 @@ def test_a_fit_leaves_room_for_the_bundles_that_follow_it(tmp_path: Path) -> Non
     looks = pacing.Looks.of(followed, budget)
     own = pacing.AFTER_SECONDS + pacing.AFTER_EVALUATIONS * 2.0
     assert replace(alone, seconds=2.0).after() == pytest.approx(own)
-    assert replace(looks, seconds=2.0).after() == pytest.approx(own + 2 * own - 10.0)
+    assert replace(looks, seconds=2.0).after() == pytest.approx(own + 2 * own - 10.0, abs=0.1)
+    most = own + pacing.BUNDLES_SHARE * budget.remaining()  # something is left to train in
+    assert replace(looks, seconds=2.0, bundles=9).after() == pytest.approx(most, abs=0.1)
     assert replace(looks, seconds=0.0).after() == pytest.approx(pacing.AFTER_SECONDS)

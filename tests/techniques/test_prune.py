@@ -96,7 +96,7 @@ def units(run: Run) -> list[int]:
     return [group.units for group in network.groups(run.architecture or {})]
 
 
-def test_half_of_the_units_leave_and_the_receipt_says_which(trained: Run, halved: Run) -> None:
+def test_half_of_the_thinnerleave_and_the_receipt_says_which(trained: Run, halved: Run) -> None:
     network = plugins.task(halved.task).network(str((halved.architecture or {})["kind"]))
     before, after = (network.groups(run.architecture or {}) for run in (trained, halved))
     assert sum(units(halved)) <= 0.5 * sum(units(trained))
@@ -203,6 +203,8 @@ def test_single_weights_become_zero_stay_so_and_make_no_file_smaller(
 
 def test_zeros_stay_in_the_fits_that_follow(trained: Run, tmp_path: Path) -> None:
     sparse = pruned(trained, tmp_path / "1", structure="weights", ratio=0.7)
+    cost = line(sparse).cost
+    assert 0 < cost.evaluation_seconds < cost.wall_seconds  # of export and grading
     words = "quantize:method=qat,want=size,points=100,epochs=2"
     after = finish.apply(words, sparse.path, out=tmp_path / "2")
     assert after.recipe.then[:1] == sparse.recipe.then
@@ -215,9 +217,11 @@ def test_zeros_stay_in_the_fits_that_follow(trained: Run, tmp_path: Path) -> Non
     before = dict(derive.model_of(sparse).named_parameters())
     assert all(bool((learned[name][places] == 0).all()) for name, places in zeros.items())
     assert any(not torch.equal(learned[name], before[name]) for name in zeros)  # it went on
+    thinner = finish.apply("prune:ratio=0.3,epochs=0", sparse.path, out=tmp_path / "3")
+    assert derive.lasting(thinner) == sparse.recipe.then  # through what takes out whole units, too
 
 
-def test_a_network_without_known_units_is_named(images: Run) -> None:
+def test_a_network_without_known_thinneris_named(images: Run) -> None:
     class Solid:
         kind = "solid"
 

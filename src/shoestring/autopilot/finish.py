@@ -56,9 +56,11 @@ def apply(
     _alike(opened)
     ready(plugins.task(opened[0].task), [plugins.words(chosen)])
     folder = Path(out) if out is not None else free_folder(opened[0].path.name, name)
-    for run in opened:
-        if run.path.resolve() in (place := folder.resolve()).parents:
-            raise UserError(f"{place} lies in {run.path}, which stays as it is; take another --out")
+    for outer in folder.resolve().parents:
+        if (outer / store.RUN).exists():
+            raise UserError(
+                f"{folder} lies in the run {outer}, which stays as it is; take another --out"
+            )
     clock = clock_of(budget, seconds_of(budget))
     finishing.enough(chosen, opened[0], clock)
     store.create(folder)

@@ -191,12 +191,16 @@ def write_outcomes(path: Path, outcomes: Outcomes) -> None:
 
 def read_outcomes(path: Path) -> dict[str, Any]:
     """The arrays of an outcomes file. Nothing is unpickled."""
+    import zipfile
+    import zlib
+
     import numpy as np
 
+    broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except broken as error:
         raise UserError(f"the outcomes {path} cannot be read: {error}") from error
 
 

@@ -25,8 +25,9 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
     """
     if isinstance(technique, Finisher) and technique.finishes and not run.trained:
         raise UserError(f"{_name(technique)} works on a trained run: train one first")
-    if run.trained and (run.path / store.OUTCOMES).is_file():
-        read_outcomes(run.path / store.OUTCOMES)  # damaged ones are told before the work
+    for one in _every(technique, run) if run.trained else ():
+        if (one.path / store.OUTCOMES).is_file():
+            read_outcomes(one.path / store.OUTCOMES)  # damaged ones are told before the work
     with budget.meter() as meter:
         after = technique.apply(run, budget)
     gain: Interval | None = None
@@ -64,13 +65,18 @@ def apply(technique: Technique, run: Run, budget: Budget) -> Run:
 def _best_of(technique: Technique, run: Run) -> Run:
     """Of the runs that a technique takes, the one that scored best: over a poor one that happened
     to be named first, anything would be a gain."""
-    more = getattr(technique, technique.takes, ()) if isinstance(technique, Finisher) else ()
-    every = [run, *(store.read(path) for path in more)] if isinstance(more, tuple) else [run]
 
     def quality(one: Run) -> float:
         return -inf if one.scores is None or one.scores.quality is None else one.scores.quality
 
-    return max(every, key=quality)  # the first of equals
+    return max(_every(technique, run), key=quality)  # the first of equals
+
+
+def _every(technique: Technique, run: Run) -> list[Run]:
+    """All the runs that a technique on finished runs takes."""
+    if not isinstance(technique, Finisher) or not technique.takes:
+        return [run]
+    return [run, *(store.read(path) for path in getattr(technique, technique.takes))]
 
 
 def _gained(technique: Technique, run: Run, after: Run) -> tuple[Interval | None, Verdict, str]:

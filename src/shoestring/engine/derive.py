@@ -145,8 +145,7 @@ def tuned(
 
     hooks = run.recipe.hooks
     if weights is not None:
-        hooks = tuple(words for words in hooks if not _begins(words))
-        hooks = tuple(changes.pop("hooks", hooks))
+        hooks = tuple(w for w in changes.pop("hooks", hooks) if not _begins(w))
         run, hooks = _still(run, (*hooks, *lasting(run, hooks)))
     recipe = replace(
         run.own_recipe,
@@ -185,12 +184,10 @@ def lasting(run: Run, hooks: Sequence[str] = ()) -> tuple[str, ...]:
     """Of the techniques that a run has been through, those whose work on its weights is to be
     kept in fits that go on from them, and that no hook of that name does."""
     there = {words.partition(":")[0] for words in hooks}
-    been = {words.partition(":")[0]: words for words in run.recipe.then[: done(run)]}
-    return tuple(
-        words
-        for name, words in been.items()
-        if name not in there and getattr(plugins.technique(words), "lasts", False)
-    )
+    been = run.recipe.then[: done(run)]
+    lasts = [words for words in been if getattr(plugins.technique(words), "lasts", False)]
+    named = {words.partition(":")[0]: words for words in lasts}
+    return tuple(words for name, words in named.items() if name not in there)
 
 
 def _still(run: Run, hooks: Sequence[str]) -> tuple[Run, tuple[str, ...]]:

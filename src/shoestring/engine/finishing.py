@@ -54,8 +54,10 @@ def applied(
 def enough(technique: Technique, run: Run, budget: Budget) -> None:
     """Raises UserError where the seconds left are fewer than the bundle of the run itself took to
     export and grade, which no technique can do without."""
-    known = [line for line in run.receipts if line.technique in MAKING]
-    least, left = sum(line.cost.wall_seconds for line in known), budget.remaining()
+    known = [line.cost.wall_seconds for line in run.receipts if line.technique in MAKING]
+    graded = [line.cost.evaluation_seconds for line in run.receipts if line.before is not None]
+    least = next((seconds for seconds in reversed(graded) if seconds > 0), sum(known))
+    left = budget.remaining()
     if left < least:
         name = plugins.words(technique).partition(":")[0]
         raise UserError(
@@ -88,8 +90,10 @@ def _gathered(lines: tuple[Receipt, ...], carried: int) -> tuple[Receipt, ...]:
     last: their cost is part of it, and what they say is said there. The first were handed on."""
     inner = [line for line in lines[carried:-1] if line.technique in INNER]
     said = [line.reason for line in (lines[-1], *inner) if line.reason]
+    made = sum(line.cost.wall_seconds for line in inner if line.technique in MAKING)
+    cost, reason = replace(lines[-1].cost, evaluation_seconds=made), "; ".join(dict.fromkeys(said))
     kept = [line for line in lines[carried:-1] if line.technique not in INNER]
-    return (*lines[:carried], *kept, replace(lines[-1], reason="; ".join(dict.fromkeys(said))))
+    return (*lines[:carried], *kept, replace(lines[-1], reason=reason, cost=cost))
 
 
 def _unchanged(

@@ -37,6 +37,7 @@ TEST_EVALUATIONS = 3.0  # more of them where the recipe opens the test split, wh
 MAX_EPOCHS = 300.0  # a budget that gives more gives the rest back: nothing is left to learn
 DEFAULT_EPOCHS = 10  # where neither steps nor epochs nor a budget was said
 COUNTED_EPOCHS = 20  # whose batches are made to be counted
+BUNDLES_SHARE = 0.4  # of a fit's seconds, kept for the bundles of techniques that follow it
 SETTLE_SHARE = 0.05  # of a budget, for what a network decides by measuring before it ships
 SETTLE_SECONDS = 20.0  # and at most this long
 FEW_STEPS = 50  # below it nothing much is learnt
@@ -66,6 +67,7 @@ class Looks:
     whole: float = AFTER_EVALUATIONS  # passes over validation after the fit
     bundles: int = 0  # that techniques on the finished run will make and grade in turn
     beyond: float = 0.0  # seconds for these behind the fit's own clock
+    most: float = 0.0  # of the seconds on it, that they may take as well
 
     @staticmethod
     def of(run: Run, budget: Budget) -> Looks:
@@ -73,7 +75,8 @@ class Looks:
         known, recipe = Looks(), run.recipe
         if recipe.then and recipe.budget_seconds is not None and budget.seconds is not None:
             beyond = max(0.0, recipe.budget_seconds - budget.seconds)
-            known = replace(known, bundles=len(recipe.then), beyond=beyond)
+            most = BUNDLES_SHARE * budget.remaining()
+            known = replace(known, bundles=len(recipe.then), beyond=beyond, most=most)
         if not plugins.task(run.task).network(kind_of(run)).settles:
             return known
         stepped = AFTER_EVALUATIONS_STEPPED
@@ -82,7 +85,7 @@ class Looks:
     def after(self) -> float:
         """Seconds that the command needs once the fit has ended, of those on the fit's clock."""
         own = AFTER_SECONDS + self.passes * self.seconds + self.settling
-        return own + max(0.0, self.bundles * own - self.beyond)
+        return own + min(self.most, max(0.0, self.bundles * own - self.beyond))
 
 
 def settling_seconds(budget: Budget) -> float:

@@ -133,7 +133,8 @@ class Ensemble(Finisher):
         child = derive.child(run, "ensemble", runs[1:])
         if more:
             cycle = CYCLE if self.by == "snapshots" else None
-            known += members.grown(child, known[0], more, budget, cycle, self.epochs)
+            child, grown = members.grown(child, known[0], more, budget, cycle, self.epochs)
+            known += grown
         joined = self._soup if self.average == "weights" else self._joined
         return joined(child, known, budget)
 
@@ -198,8 +199,7 @@ class Ensemble(Finisher):
         from shoestring.engine.fuse.members import requantized
 
         dataset = derive.dataset_of(child)
-        judged = derive.deciding(dataset) if self.chooses else dataset.validation
-        pot = soup.Pot(child, dataset, judged)
+        pot = soup.Pot(child, dataset, derive.deciding(dataset))
         weights = [member.weights for member in members]
         kept = pot.greedy(weights) if self.chooses else list(range(len(members)))
         if kept == [0]:

@@ -236,8 +236,7 @@ class Quantize(Finisher, Hook):
     ) -> tuple[Run, torch.nn.Module, Cost]:
         from shoestring.engine import derive
 
-        kept = [words for words in run.recipe.hooks if not _begins(words)]
-        changes: dict[str, Any] = {"hooks": (*kept, plugins.words(self))}
+        changes: dict[str, Any] = {"hooks": (*run.recipe.hooks, plugins.words(self))}
         usual = run.own_recipe.learning_rate
         if usual is not None:
             changes["learning_rate"] = usual * self.rate
@@ -322,10 +321,6 @@ def _rounded_input(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[An
     step = ((high - low) / 255).clamp(min=1e-12)
     rounded = ((with_grad / step).round() * step).to(value.dtype)
     return (value + (rounded - with_grad), *others)
-
-
-def _begins(words: str) -> bool:
-    return bool(getattr(plugins.technique(words), "begins", False))
 
 
 def _place(layer: str) -> list[int]:

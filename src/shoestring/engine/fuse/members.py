@@ -135,8 +135,9 @@ def grown(
     budget: Budget,
     cycle: float | None,
     epochs: float | None,
-) -> list[Member]:
-    """So many more networks of the child's architecture: trained from the beginning with other
+) -> tuple[Run, list[Member]]:
+    """The child with what is to be said of the fits, and so many more networks of its
+    architecture: trained from the beginning with other
     seeds; or, where a `cycle` is said, each from the one before it in a cycle of so large a share
     of the run's steps, at whose end a snapshot is taken (Huang et al. 2017). `epochs` says how
     long they learn instead."""
@@ -148,7 +149,7 @@ def grown(
         length["evaluate_every"] = child.recipe.evaluate_every
     where = jobs.pool()
     if where is not None and cycle is None:
-        return _side_by_side(where, child, begin, count, budget, epochs, length)
+        return child, _side_by_side(where, child, begin, count, budget, epochs, length)
     made: list[Member] = []
     for number in range(1, count + 1):
         seed = child.recipe.seed + number
@@ -156,11 +157,12 @@ def grown(
         derive.listener().say(f"ensemble: training {name}, {number} of {count}")
         weights = None if cycle is None else (made[-1] if made else begin).weights
         clock = budget.part(GROWING / (count + 1 - number))
-        _, best, _ = derive.tuned(child, weights, clock, epochs, seed=seed, **length)
+        went_on, best, _ = derive.tuned(child, weights, clock, epochs, seed=seed, **length)
+        child = replace(child, receipts=went_on.receipts)
         own = {name_: tensor.detach().cpu() for name_, tensor in best.items()}
         quantization = requantized(child, own, begin.quantization)
         made.append(Member(name, begin.architecture, own, quantization))
-    return made
+    return child, made
 
 
 def _side_by_side(
