@@ -19,7 +19,7 @@ from typing import Any
 from _figures import Figures, arguments, data_folder, spread, verdict
 
 from shoestring import plugins
-from shoestring.autopilot import more_data, train
+from shoestring.autopilot import asking, more_data, train
 from shoestring.core.budget import Budget
 from shoestring.core.protocols import Dataset, silent
 from shoestring.core.run import Recipe, Run
@@ -167,7 +167,7 @@ def _prepared(case: Case, given: argparse.Namespace) -> tuple[Recipe, Dataset, A
     task = plugins.task_for(case.source)
     said = {n: getattr(given, n) for n in ("device", "threads", "precision")}
     base = Recipe(task.name, case.source)
-    recipe = train.asked(base, False, (), case.options, said, {})
+    recipe = asking.asked(base, False, (), case.options, said, {})
     dataset = task.load(recipe, silent)
     recipe = replace(recipe, device=device.resolve(recipe.device))
     run = Run(Path(), task.name, recipe, facts=dataset.facts)

@@ -20,7 +20,7 @@ import numpy as np
 from _figures import Figures, arguments, data_folder, verdict
 
 from shoestring import plugins
-from shoestring.autopilot import train
+from shoestring.autopilot import asking, train
 from shoestring.core.budget import Budget
 from shoestring.core.intervals import wilson
 from shoestring.core.protocols import Dataset, silent
@@ -102,7 +102,7 @@ def _prepared(way: Way, count: int, fold: int, given: argparse.Namespace) -> tup
     task = plugins.task_for(source)
     options = {"group_by": "groups.csv", "fold": f"{fold}/5", "per_class": count}
     said = {"threads": given.threads, "network": way.network, "precision": "float32"}
-    recipe = train.asked(Recipe(task.name, source), False, (), options, said, {})
+    recipe = asking.asked(Recipe(task.name, source), False, (), options, said, {})
     dataset = task.load(recipe, silent)
     recipe = replace(recipe, device=device.resolve(recipe.device))
     steps = QUICK_STEPS if given.quick else max(1, round(way.steps * given.steps))

@@ -28,7 +28,7 @@ from _figures import Figures, arguments, spread, verdict
 
 import shoestring
 from shoestring import plugins
-from shoestring.autopilot import train
+from shoestring.autopilot import asking, train
 from shoestring.core.budget import Budget
 from shoestring.core.protocols import Dataset, silent
 from shoestring.core.run import Recipe, Run
@@ -124,7 +124,7 @@ def _prepared(given: argparse.Namespace) -> tuple[Recipe, Dataset]:
     """The recipe of every fit, and the data with two thirds of validation to judge on."""
     task = plugins.task_for(SOURCE)
     said = {**_said(given), "network": NETWORK, "device": "cpu"}
-    base = train.asked(
+    base = asking.asked(
         Recipe(task.name, SOURCE),
         False,
         (),

@@ -215,7 +215,7 @@ def test_words_give_the_same_technique_again(made: Sand) -> None:
     written = plugins.words(made)
     _, _, rest = written.partition(":")
     pieces = dict(piece.split("=", 1) for piece in filter(None, rest.split(",")))
-    assert plugins.options_from(Sand, pieces, "sand") == made
+    assert plugins.options_from(Sand, pieces, "sand", escaped=True) == made
 
 
 @given(st.text())

@@ -80,7 +80,7 @@ def technique_class(name: str) -> type[Any]:
 def technique(words: str) -> Technique:
     """The technique that `name:option=value,option=value` stands for."""
     name, given = named(words, technique_names(), "technique")
-    return cast(Technique, options_from(technique_class(name), given, name))
+    return cast(Technique, options_from(technique_class(name), given, name, escaped=True))
 
 
 def named(words: str, names: Sequence[str], what: str) -> tuple[str, dict[str, str]]:
@@ -130,9 +130,9 @@ def words(technique: Technique) -> str:
     return f"{name}:{','.join(changed)}" if changed else name
 
 
-def options_from(kind: type[Any], given: dict[str, Any], owner: str) -> Any:
+def options_from(kind: type[Any], given: dict[str, Any], owner: str, escaped: bool = False) -> Any:
     """An options dataclass from plain values or strings; a wrong name or value is a UserError
-    that lists what there is."""
+    that lists what there is. `escaped`: strings are as `words` writes them."""
     assert is_dataclass(kind)
     known = {f.name: f for f in fields(kind)}
     hints = typing.get_type_hints(kind)
@@ -140,6 +140,8 @@ def options_from(kind: type[Any], given: dict[str, Any], owner: str) -> Any:
         if name not in known:
             raise UserError(f"{owner} has no option {name!r}; it has: {', '.join(known) or 'none'}")
     values = {n: _convert(value, hints[n], f"{owner}: {n}") for n, value in given.items()}
+    if escaped:
+        values = {name: _unescaped(value) for name, value in values.items()}
     missing = [
         n
         for n, f in known.items()
@@ -168,10 +170,13 @@ def _escaped(text: str, signs: str) -> str:
     return "".join(_ESCAPES[sign] if sign in signs else sign for sign in text)
 
 
-def _unescaped(text: str) -> str:
-    for sign in (",", "+", "%"):
-        text = re.sub(_ESCAPES[sign], sign, text, flags=re.IGNORECASE)
-    return text
+def _unescaped(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_unescaped, value))
+    if isinstance(value, str):
+        for sign in (",", "+", "%"):
+            value = re.sub(_ESCAPES[sign], sign, value, flags=re.IGNORECASE)
+    return value
 
 
 def _default(field: Any) -> Any:
@@ -200,7 +205,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return table[str(value).lower()]
     if hint in (int, float):
         return _number(value, hint, where)
-    return _unescaped(str(value)) if hint is str else value
+    return str(value) if hint is str else value
 
 
 def _number(value: Any, kind: type[int] | type[float], where: str) -> int | float:

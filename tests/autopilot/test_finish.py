@@ -128,6 +128,8 @@ def test_what_it_refuses(run: Run, tmp_path: Path) -> None:
     other = shutil.copytree(run.path, tmp_path / "other")  # nor in one that is no parent of it
     with pytest.raises(UserError, match="lies in the run"):
         finish.apply("tuned", run.path, out=other / "t")
+    with pytest.raises(UserError, match="lies in the run"):
+        train(recipe=tiny.recipe(run.recipe.source), out=other / "t")
 
 
 def test_seconds_in_which_nothing_can_be_graded_are_refused(run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import shoestring
-from shoestring.autopilot import train
+from shoestring.autopilot import asking
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Quiet
 from shoestring.core.run import Recipe, Run
@@ -104,13 +104,13 @@ def test_a_record_without_a_technique_is_without_what_that_wrote_elsewhere() -> 
         label_smoothing=0.1,
         hooks=("regularize:l2=0.2,dropout=0.3", "schedule:warm_up=0.3", "average:kind=swa"),
     )
-    bare = train.opened_again(base, ["regularize"])
+    bare = asking.opened_again(base, ["regularize"])
     assert (bare.weight_decay, bare.network) == (None, {"kind": "compact", "width": 8})
     assert (bare.clip, bare.label_smoothing, bare.warm_up) == (2.0, 0.1, 0.3)  # not its words
-    assert train.opened_again(base, ["schedule"]).warm_up is None
-    assert train.opened_again(base, ["average"]).schedule is None
-    assert train.opened_again(base, []) == base
-    full = train.asked(base, False, ["regularize"], {}, {"network": "compact:dropout=0.1"}, {})
+    assert asking.opened_again(base, ["schedule"]).warm_up is None
+    assert asking.opened_again(base, ["average"]).schedule is None
+    assert asking.opened_again(base, []) == base
+    full = asking.asked(base, False, ["regularize"], {}, {"network": "compact:dropout=0.1"}, {})
     assert full.network["dropout"] == 0.1  # what a person says beside it counts
 
 

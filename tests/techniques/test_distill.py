@@ -313,3 +313,15 @@ def test_wrong_words_of_a_later_technique_are_told_before_the_training(
     with pytest.raises(UserError, match="ship in 8 bits or as floats, not in 4 bits"):
         taught(Path(pairs.recipe.source), tmp_path / "x", "quantize:bits=4")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_fit_goes_on_from_the_labels_where_the_answers_are_gone(
+    pairs: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the cache was emptied."""
+    words = f"distill:teacher={pairs.path},level=sequence"
+    run = taught(Path(pairs.recipe.source), tmp_path / "s", words)
+    assert plugins.task(run.task).remembers(hook(run).lesson)
+    monkeypatch.setattr(type(plugins.task(run.task)), "remembers", lambda task, key: False)
+    pruned = finish.apply("prune:epochs=0.5", run.path, out=tmp_path / "p")
+    assert "answered is not in the cache any more" in line(pruned, "prune").reason

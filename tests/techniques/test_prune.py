@@ -217,6 +217,11 @@ def test_zeros_stay_in_the_fits_that_follow(trained: Run, tmp_path: Path) -> Non
     before = dict(derive.model_of(sparse).named_parameters())
     assert all(bool((learned[name][places] == 0).all()) for name, places in zeros.items())
     assert any(not torch.equal(learned[name], before[name]) for name in zeros)  # it went on
+    words = f"distill:student={sparse.path},start=weights,epochs=0.5"
+    taught = finish.apply(words, trained.path, out=tmp_path / "4")  # of another run's lineage
+    assert derive.lasting(taught) == sparse.recipe.then
+    anew = finish.apply("distill:epochs=0.5", sparse.path, out=tmp_path / "5")
+    assert anew.recipe.then[:1] == sparse.recipe.then and derive.lasting(anew) == ()
     thinner = finish.apply("prune:ratio=0.3,epochs=0", sparse.path, out=tmp_path / "3")
     assert derive.lasting(thinner) == sparse.recipe.then  # through what takes out whole units, too
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import plugins
-from shoestring.autopilot import crossing, searching, statements
+from shoestring.autopilot import asking, crossing, searching, statements
 from shoestring.autopilot.ablation import Ablation, Plan, read_plan
 from shoestring.autopilot.beside import can_share
 from shoestring.autopilot.cells import Work
 from shoestring.autopilot.design import Design
 from shoestring.autopilot.train import (
-    asked,
-    base_recipe,
     clock_of,
     equipped,
     free_folder,
@@ -28,7 +26,7 @@ from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.run import Recipe
 from shoestring.core.techniques import Technique
-from shoestring.engine import store
+from shoestring.engine import alone, store
 from shoestring.engine.effects import FEWEST_SEEDS
 
 MOST_PROCESSES = 64
@@ -87,8 +85,13 @@ def ablate(
             words = tuple(
                 plugins.words(plugins.technique(t) if isinstance(t, str) else t) for t in techniques
             )
-            base = asked(
-                base_recipe(source, task, recipe), True, without, options or {}, said, lengths
+            base = asking.asked(
+                asking.base_recipe(source, task, recipe),
+                True,
+                without,
+                options or {},
+                said,
+                lengths,
             )
             plan = _planned(base, words, factorial, seeds)
             where = jobs.pool()
@@ -104,7 +107,8 @@ def ablate(
         made = crossing.Crossed if plan.folds else Work
         work = made(home, plan, clock, listener, resume)
         try:
-            work.done(stop)
+            with alone.working_in(home):
+                work.done(stop)
         except (UserError, KeyboardInterrupt) as error:
             work.left()
             if isinstance(error, Interrupted):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import plugins
-from shoestring.autopilot import build_record, finish, reaching, searching, train
+from shoestring.autopilot import asking, build_record, finish, reaching, searching, train
 from shoestring.autopilot.build_record import Record
 from shoestring.autopilot.building import Work
 from shoestring.core.budget import Budget
@@ -19,7 +19,7 @@ from shoestring.core.limits import Limits, parse_bytes, parse_milliseconds, pars
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.run import Run
 from shoestring.core.techniques import Technique
-from shoestring.engine import store
+from shoestring.engine import alone, store
 
 
 def build(
@@ -57,21 +57,26 @@ def build(
     listener = listener or Quiet()
     train.equipped()
     if resume:
-        work = _resumed(out or source, budget, listener)
-    else:
-        record = _asked(
-            source, task, techniques, without, options or {}, network, seed, threads,
-            budget, (max_size, max_latency, min_quality),
-        )  # fmt: skip
-        home = Path(out) if out is not None else train.free_folder(record.recipe.source, "build")
-        clock = train.clock_of(budget, record.budget_seconds)
-        if dry_run:
-            work = Work(Path(os.devnull) / "plan", record, clock, listener)
-            work.looked()
-            return work.plan()
-        store.create(home)
-        work = Work(home, record, clock, listener)
-    return _built(work, resume)
+        if not (unfinished := out or source):
+            raise UserError(
+                "say which unfinished build to resume: shoestring build --resume --out bundle"
+            )
+        with alone.working_in(Path(unfinished)):
+            return _built(_resumed(unfinished, budget, listener), resumed=True)
+    record = _asked(
+        source, task, techniques, without, options or {}, network, seed, threads,
+        budget, (max_size, max_latency, min_quality),
+    )  # fmt: skip
+    home = Path(out) if out is not None else train.free_folder(record.recipe.source, "build")
+    clock = train.clock_of(budget, record.budget_seconds)
+    if dry_run:
+        work = Work(Path(os.devnull) / "plan", record, clock, listener)
+        work.looked()
+        return work.plan()
+    store.create(home)
+    work = Work(home, record, clock, listener)
+    with alone.working_in(home):
+        return _built(work, resumed=False)
 
 
 def _built(work: Work, resumed: bool) -> Run:
@@ -113,14 +118,14 @@ def _asked(
 ) -> Record:
     """The record of a build that has not begun. UserError for what can be seen to be wrong before
     any data are read."""
-    base = train.base_recipe(source, task, None)
+    base = asking.base_recipe(source, task, None)
     given = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
     before, after = finish.divided(given, ())
     said: dict[str, Any] = {"network": network, "seed": seed, "threads": threads}
     seconds = train.seconds_of(budget)
     if seconds is None:
         raise UserError("say how long it may take: --budget 5m")
-    recipe = train.asked(base, bool(given), without, options, said, {"budget_seconds": seconds})
+    recipe = asking.asked(base, bool(given), without, options, said, {"budget_seconds": seconds})
     before = searching.ready(before, {**said, "network": recipe.network if network else None})
     kind, (size, latency, quality) = plugins.task(recipe.task), limits
     finish.ready(kind, after)
@@ -134,12 +139,8 @@ def _asked(
 
 
 def _resumed(
-    path: str | os.PathLike[str] | None, budget: Budget | str | float | None, listener: Listener
+    path: str | os.PathLike[str], budget: Budget | str | float | None, listener: Listener
 ) -> Work:
-    if path is None:
-        raise UserError(
-            "say which unfinished build to resume: shoestring build --resume --out bundle"
-        )
     home = Path(path)
     if (home / store.RUN).exists():
         raise RunError(f"{home} is finished; there is nothing to resume")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring import plugins
-from shoestring.autopilot import train
+from shoestring.autopilot import asking, train
 from shoestring.autopilot.diagnosis import Advice, Diagnosis, Fitness, Labels, MoreData, Suspect
 from shoestring.core.budget import Budget
 from shoestring.core.errors import RunError, UserError
@@ -92,14 +92,14 @@ def diagnose(
         return _of_run(folder, train.clock_of(budget, limit), asked, listener)
     asked = replace(asked, more_data=more_data is not False)
     clock = train.clock_of(budget, DATA_SECONDS if seconds is None else seconds)
-    base = train.base_recipe(path, task, None)
+    base = asking.base_recipe(path, task, None)
     said = {
         "network": network,
         "seed": seed,
         "device": device,
         "threads": threads,
     }
-    recipe = train.asked(base, bool(techniques), without, options or {}, said, {})
+    recipe = asking.asked(base, bool(techniques), without, options or {}, said, {})
     chosen = [plugins.technique(t) if isinstance(t, str) else t for t in techniques]
     return _of_data(recipe, chosen, clock, asked, listener)
 

@@ -56,18 +56,22 @@ def apply(
     _alike(opened)
     ready(plugins.task(opened[0].task), [plugins.words(chosen)])
     folder = Path(out) if out is not None else free_folder(opened[0].path.name, name)
+    outside(folder)
+    clock = clock_of(budget, seconds_of(budget))
+    finishing.enough(chosen, opened[0], clock)
+    store.create(folder)
+    with interrupt.listening() as asked:
+        desk = derive.Desk(listener=listener, interrupt=asked)
+        return finishing.applied(chosen, opened, folder, clock, desk, since=0.0)
+
+
+def outside(folder: Path) -> None:
+    """Raises UserError for a folder inside a finished run, which stays as it is."""
     for outer in folder.resolve().parents:
         if (outer / store.RUN).exists():
             raise UserError(
                 f"{folder} lies in the run {outer}, which stays as it is; take another --out"
             )
-    clock = clock_of(budget, seconds_of(budget))
-    finishing.enough(chosen, opened[0], clock)
-    store.create(folder)
-    with interrupt.listening() as asked:
-        return finishing.applied(
-            chosen, opened, folder, clock, derive.Desk(listener=listener, interrupt=asked)
-        )
 
 
 def with_more(technique: Any, name: str, more: Sequence[Path]) -> Any:

@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import plugins
-from shoestring.autopilot import placing, searching
+from shoestring.autopilot import asking, placing, searching
 from shoestring.core.budget import Budget, Cost, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
-from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.protocols import Dataset
-from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run
+from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Technique
-from shoestring.engine import store
+from shoestring.engine import alone, store
 from shoestring.engine.apply import edited, noted
-
-MOST_THREADS = 8  # times the cores; far above it torch crashes
 
 
 def train(
@@ -62,8 +59,11 @@ def train(
         return followed
     given = placing.joined([plugins.technique(t) if isinstance(t, str) else t for t in techniques])
     if resume:
-        return _resumed(out or source, given, budget, log_every, listener)
-    base = base_recipe(source, task, recipe)
+        if not (unfinished := out or source):
+            raise UserError("say which unfinished run to resume: shoestring train --resume runs/a")
+        with alone.working_in(Path(unfinished)):
+            return _resumed(unfinished, given, budget, log_every, listener)
+    base = asking.base_recipe(source, task, recipe)
     from shoestring.autopilot import finish
 
     chosen, then = finish.divided(given, base.then)
@@ -77,67 +77,21 @@ def train(
         "network": network,
     }
     lengths = {"steps": steps, "epochs": epochs, "budget_seconds": seconds_of(budget)}
-    full = asked(replace(base, then=then), bool(given), without, options or {}, said, lengths)
+    full = asking.asked(
+        replace(base, then=then), bool(given), without, options or {}, said, lengths
+    )
     finish.ready(plugins.task(full.task), full.then)
     chosen = searching.ready(chosen, {**said, "network": full.network if network else None})
     path = Path(out) if out is not None else free_folder(full.source)
+    finish.outside(path)
     store.create(path)
     try:
-        return _trained(Run(path, full.task, full), chosen, budget, log_every, listener)
+        with alone.working_in(path):
+            return _trained(Run(path, full.task, full), chosen, budget, log_every, listener)
     except (UserError, KeyboardInterrupt):
         if not store.begun(path):  # no step was planned: leave nothing that looks unfinished
             store.remove(path)
         raise
-
-
-def asked(
-    base: Recipe,
-    changed: bool,
-    without: Sequence[str],
-    options: Mapping[str, Any],
-    said: Mapping[str, Any],
-    lengths: Mapping[str, Any],
-) -> Recipe:
-    """The base with what a person said beside it; `changed`: something else makes it another
-    recipe. Raises UserError for words and values that no training can start from."""
-    task = plugins.task_for(base.source, base.task or None)
-    for name in without:
-        plugins.technique_class(name)
-    named = {name: value for name, value in said.items() if value is not None}
-    if "network" in named:
-        named["network"] = plugins.network(named["network"], task)
-    if named or changed or without or options or any(v is not None for v in lengths.values()):
-        # A record holds only for exactly its recipe: another one makes a plan of its own.
-        timed = lengths if any(v is not None for v in lengths.values()) else {}
-        named |= {**timed, "plan": (), "evaluate_every": None}
-    given = plugins.options_from(task.options, {**base.options, **options}, task.name)
-    base = opened_again(base, without)
-    full = replace(
-        base,
-        task=task.name,
-        options=to_plain(given),
-        without=(*base.without, *without),
-        hooks=tuple(h for h in base.hooks if h.partition(":")[0] not in without),
-        then=tuple(h for h in base.then if h.partition(":")[0] not in without),
-        **named,
-    )
-    _checked(full)
-    return full
-
-
-def opened_again(recipe: Recipe, without: Sequence[str]) -> Recipe:
-    """The recipe with what these techniques of it had written into other fields left open."""
-    changes: dict[str, Any] = {}
-    for words in recipe.hooks:
-        if words.partition(":")[0] in without:
-            for place in getattr(plugins.technique(words), "writes", ()):
-                name, _, option = place.partition(".")
-                held = changes.get(name, getattr(recipe, name))
-                if option:
-                    changes[name] = {n: value for n, value in held.items() if n != option}
-                else:
-                    changes[name] = getattr(Recipe("", ""), name)
-    return replace(recipe, **changes)
 
 
 def equipped() -> None:
@@ -201,14 +155,12 @@ def completed(
 
 
 def _resumed(
-    path: str | os.PathLike[str] | None,
+    path: str | os.PathLike[str],
     chosen: Sequence[Technique],
     budget: Budget | str | float | None,
     log_every: int | None,
     listener: Listener,
 ) -> Run:
-    if path is None:
-        raise UserError("say which unfinished run to resume: shoestring train --resume runs/a")
     if (Path(path) / store.RUN).exists():
         from shoestring.autopilot import finish
 
@@ -295,51 +247,6 @@ def clock_of(
     seconds that went before."""
     running = budget.elapsed() if isinstance(budget, Budget) else 0.0
     return Budget(limit, spent=before + running)
-
-
-def base_recipe(
-    source: str | os.PathLike[str] | None,
-    task: str | None,
-    recipe: str | os.PathLike[str] | Recipe | None,
-) -> Recipe:
-    """The recipe that was named, or an empty one; the source and task that were said win."""
-    plain: dict[str, Any] = {}
-    if isinstance(recipe, Recipe):
-        plain = to_plain(recipe)
-    elif recipe is not None:
-        plain = store.read_recipe(recipe)
-    if source is not None:
-        plain["source"] = os.fspath(source)
-    if task is not None:
-        plain["task"] = task
-    if not plain.get("source"):
-        raise UserError("say what to train on: a folder, a file, or a name of `data list`")
-    plain.setdefault("task", "")
-    where = f"recipe {recipe}" if isinstance(recipe, (str, os.PathLike)) else "recipe"
-    return from_plain(Recipe, plain, where)
-
-
-def _checked(recipe: Recipe) -> None:
-    """Values that no training can start from."""
-    if (recipe.threads or 0) > MOST_THREADS * (os.cpu_count() or 1):
-        raise UserError(
-            f"threads {recipe.threads} is far more than the {os.cpu_count()} cores of this machine"
-        )
-    if recipe.seed < 0:
-        raise UserError(f"seed is 0 or above, not {recipe.seed}")
-    for name in ("learning_rate", "batch_size", "accumulate", "threads", "steps", "epochs"):
-        value = getattr(recipe, name)
-        if value is not None and not value > 0:
-            raise UserError(f"{name} must be above zero, not {value!r}")
-    words = {
-        "precision": ("float32", "bfloat16"),
-        "optimizer": OPTIMIZERS,
-        "schedule": SCHEDULES,
-    }
-    for name, allowed in words.items():
-        value = getattr(recipe, name)
-        if value is not None and value not in allowed:
-            raise UserError(f"{name} is one of {', '.join(allowed)}, not {value!r}")
 
 
 def free_folder(source: str, what: str = "") -> Path:

@@ -85,6 +85,9 @@ class Teaching(Protocol):
         manifest and the files of a bundle. Raises DataError for outputs that are not those of the
         training inputs."""
 
+    def remembers(self, key: str) -> bool:
+        """Whether the answers of a key are in the cache."""
+
     def learning(self, feed: Feed, key: str, alone: bool) -> Feed:
         """The training feed with the answers of a key behind its examples, or in their place."""
 

@@ -46,6 +46,8 @@ class Finisher:
     takes: str = ""
     # Whether it is work for many processes, which a cluster can do.
     spreads: bool = False
+    # Whether the weights of its run have nothing of those that it works on.
+    renews: bool = False
 
     @property
     def finishes(self) -> bool:

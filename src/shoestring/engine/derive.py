@@ -184,9 +184,13 @@ def lasting(run: Run, hooks: Sequence[str] = ()) -> tuple[str, ...]:
     """Of the techniques that a run has been through, those whose work on its weights is to be
     kept in fits that go on from them, and that no hook of that name does."""
     there = {words.partition(":")[0] for words in hooks}
-    been = run.recipe.then[: done(run)]
-    lasts = [words for words in been if getattr(plugins.technique(words), "lasts", False)]
-    named = {words.partition(":")[0]: words for words in lasts}
+    named: dict[str, str] = {}
+    for words in run.recipe.then[: done(run)]:
+        technique = plugins.technique(words)
+        if getattr(technique, "renews", False):
+            named.clear()
+        if getattr(technique, "lasts", False):
+            named[words.partition(":")[0]] = words
     return tuple(words for name, words in named.items() if name not in there)
 
 

@@ -21,25 +21,30 @@ MAKING = ("export", "grade")  # of these, the least that any technique needs
 
 
 def applied(
-    technique: Technique, runs: Sequence[Run], folder: Path, budget: Budget, place: derive.Desk
+    technique: Technique,
+    runs: Sequence[Run],
+    folder: Path,
+    budget: Budget,
+    place: derive.Desk,
+    since: float | None = None,
 ) -> Run:
     """The finished run that a technique makes of the first of `runs` (the others are its further
-    runs), in `folder`, with its receipt. Where it raises, nothing is left there."""
+    runs), in `folder`, with its receipt. Where it raises, nothing is left there. `since`: the
+    seconds on the clock from which the whole counts; None: from now."""
+    run, began = runs[0], budget.elapsed() if since is None else since
     from shoestring.engine import device
 
-    run = runs[0]
-    began = budget.elapsed()
     threads = device.usable_threads(run.recipe.threads, budget.seconds is not None)
     with (
         derive.at(replace(place, folder=folder, datasets=place.datasets, folders=[])),
         device.settled(threads, run.recipe.device),
     ):
-        made = False
+        made, begun = False, budget.elapsed()
         try:
             try:
                 after = apply.apply(technique, run, budget)
             except Skipped as skipped:
-                cost = Cost(wall_seconds=budget.elapsed() - began)
+                cost = Cost(wall_seconds=budget.elapsed() - begun)
                 after = _unchanged(technique, run, str(skipped), "skipped", cost)
             made = True
         except Interrupted as error:
@@ -75,7 +80,9 @@ def failed(technique: Technique, run: Run, folder: Path, reason: str, place: der
 
 def _written(technique: Technique, run: Run, after: Run, asked: float | None, used: float) -> Run:
     after = replace(after, receipts=_gathered(after.receipts, len(derive.carried(run))))
-    after = after.with_recipe(then=(*run.recipe.then[: derive.done(run)], plugins.words(technique)))
+    after = after.with_recipe(then=(*after.recipe.then, plugins.words(technique)))
+    rest = used - after.receipts[-1].cost.wall_seconds
+    after = apply.noted(after, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
     after = apply.noted(
         after,
         "total",

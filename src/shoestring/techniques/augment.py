@@ -106,6 +106,14 @@ class Augment(Hook):
         run = replace(run, findings=(*run.findings, *findings))
         return run.with_hook(plugins.words(replace(self, **gathered)))
 
+    def gone(self, run: Run) -> str:
+        if self.synthetic is None or plugins.task(run.task).remembers(self.synthetic):
+            return ""
+        return (
+            "goes on without augment: the examples that it wrote for the fit are not in the cache "
+            "any more"
+        )
+
     def change_feed(
         self, task: Task, feed: Feed, draws: Callable[[int, int, torch.Tensor], Draws]
     ) -> Feed:

@@ -110,6 +110,10 @@ class Distill(Finisher, Hook):
         return ("label_smoothing",) if self.level != "sequence" else ()
 
     @property
+    def renews(self) -> bool:  # type: ignore[override]  # a class attribute there
+        return self.start == "nothing"
+
+    @property
     def finishes(self) -> bool:
         return not self.teacher
 
@@ -142,6 +146,9 @@ class Distill(Finisher, Hook):
             quantization={},
             trained_by=student.unlike(run.recipe),
         )
+        if student.run is not None and goes_on:  # what it has been through is in its weights
+            been = student.run.recipe.then[: derive.done(student.run)]
+            child = child.with_recipe(then=been)
         # What its own training is told.
         own = replace(self, teacher=str(run.path), student="same", start="nothing", epochs=None)
         hooks = tuple(w for w in student.recipe.hooks if w.partition(":")[0] != "distill")
@@ -225,14 +232,19 @@ class Distill(Finisher, Hook):
         return f"{words}: {self.mix:.0%} of the loss is how far it is from what that thinks{soft}"
 
     def gone(self, run: Run) -> str:
-        if not self.teacher or self.level == "sequence":  # its answers are kept
+        if not self.teacher:
+            return ""
+        without = "goes on from the labels alone, without the teacher of its training"
+        if self.lesson and not plugins.task(run.task).remembers(self.lesson):
+            return f"{without}: what {self.teacher} answered is not in the cache any more"
+        if self.level == "sequence":  # its answers are all that is wanted of it
             return ""
         from shoestring.engine.fuse import teacher
 
         try:
             teacher.checked(self.teacher, self.weights, run.task)
         except UserError as error:
-            return f"goes on from the labels alone, without the teacher of its training: {error}"
+            return f"{without}: {error}"
         return ""
 
     def change_feed(

@@ -83,7 +83,8 @@ class Ensemble(Finisher):
 
     @property
     def chooses(self) -> bool:  # type: ignore[override]  # a class attribute there
-        return self.vote in CHOOSING
+        """A soup is left out, or shipped, by what it is worth on the deciding examples."""
+        return self.vote in CHOOSING or self.average == "weights"
 
     @property
     def spreads(self) -> bool:  # type: ignore[override]
@@ -201,7 +202,7 @@ class Ensemble(Finisher):
         dataset = derive.dataset_of(child)
         pot = soup.Pot(child, dataset, derive.deciding(dataset))
         weights = [member.weights for member in members]
-        kept = pot.greedy(weights) if self.chooses else list(range(len(members)))
+        kept = pot.greedy(weights) if self.vote in CHOOSING else list(range(len(members)))
         if kept == [0]:
             raise Skipped(f"no mean with another of the {len(members)} networks was as good")
         taken = ", ".join(members[i].name for i in kept)
@@ -209,11 +210,11 @@ class Ensemble(Finisher):
         said = f"the mean weights of {taken}" + (f"; left out: {left}" if left else "")
         child = apply.noted(child, "members", reason=said, options={"kept": kept})
         mean = pot.stirred([weights[i] for i in kept])
-        alone, stirred = pot.quality(weights[0]), pot.quality(mean)
-        if alone.quality - stirred.quality > SPOILT * plugins.task(child.task).perfect:
+        alone, stirred = max(pot.quality(w).quality for w in weights), pot.quality(mean).quality
+        if alone - stirred > SPOILT * plugins.task(child.task).perfect:
             raise Skipped(
-                f"their mean weights are a poor network: {stirred.quality:.4f}, and "
-                f"{members[0].name} alone {alone.quality:.4f}; weights have a "
+                f"their mean weights are a poor network: {stirred:.4f}, and the best of them "
+                f"alone {alone:.4f}; weights have a "
                 "mean where one training branched (by=snapshots), and networks of "
                 "other seeds answer together with average=answers"
             )

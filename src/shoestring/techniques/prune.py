@@ -25,6 +25,7 @@ SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
 AFTER = 3.0  # seconds that a fit keeps back for an export: none follows, so it has them too
 WEIGHING = 0.1  # of the seconds there are, for what tells how much units matter
+RUINED = 0.1  # of a perfect quality, lost to a cut that there were no seconds to go on after
 SHORT = 0.02  # of a ratio: what stays beside it is worth a word
 # Where one deciding example counts for more than the loss allowed, the loss of probabilities is
 # asked as well: a label that is answered wrong costs about so many nats.
@@ -134,6 +135,8 @@ class Prune(Finisher, Hook):
         if not self.until and left > 1 - self.ratio + SHORT:
             short = f"of the {self.of} {1 - left:.0%} left, and not {self.ratio:.0%}: the rest is "
             made = replace(made, said=short + "what always stays")
+        if budget.seconds is not None and self.epochs and not self.until:
+            self._not_ruined(begun, made, dataset)
         stale = run.quantization and not begun.run.quantization
         child = apply.noted(
             made.run, "fit", reason=thinning.told(begun, made) + (STALE if stale else "")
@@ -198,6 +201,21 @@ class Prune(Finisher, Hook):
         if thin.run.architecture == begun.run.architecture:
             raise Skipped(f"nothing could be taken out within {self.until}: {said}")
         return replace(thin, said=said)
+
+    def _not_ruined(self, begun: Thin, made: Thin, dataset: Dataset) -> None:
+        """Raises Skipped where the seconds were too few to go on after the cut, and what is left
+        of the network is no good."""
+        from shoestring.engine import derive
+
+        task = plugins.task(begun.run.task)
+        feed = task.feed(derive.deciding(dataset), dataset.facts, "cpu")
+        before, after = begun.quality(feed).quality, made.quality(feed).quality
+        if before - after > RUINED * task.perfect:
+            raise Skipped(
+                f"{made.cost.steps:,} steps after the cut were too few: {after:.4f} {task.metric} "
+                f"on {len(feed)} deciding examples, and {before:.4f} before; give more seconds, or "
+                "take a smaller ratio"
+            )
 
     def _cut(self, thin: Thin, goal: float, dataset: Dataset, clock: Budget) -> Thin:
         """The network at most as large as the goal, as far as what stays allows it."""

@@ -199,8 +199,11 @@ class Writer:
     def convolution(self, layer: fold.Convolution, value: str, weight: str) -> str:
         return self.node("Conv", value, weight, *self.bias(layer.bias), **spatial(layer))
 
-    def dense(self, layer: fold.Dense, value: str, weight: str) -> str:
+    def dense(self, layer: fold.Dense, value: str, weight: str, turned: bool = False) -> str:
+        """`turned`: the weight is (O, I)."""
         bias = self.bias(layer.bias)
+        if turned:
+            return self.node("Gemm", value, weight, *bias, transB=1)
         return self.node("Gemm" if bias else "MatMul", value, weight, *bias)
 
     def _affine(self, layer: fold.Affine, value: str) -> str:

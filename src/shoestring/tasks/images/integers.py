@@ -146,8 +146,12 @@ class Lightened(Numbered):
         if name in self._settings.float_layers:
             return super().weighted(name, layer, relu, value)
         bits = self._settings.bits
-        axis = 0 if isinstance(layer, fold.Convolution) else 1
-        whole, scale = stepped(layer.weight, axis, bits)
+        # The runtime (1.32) joins the two nodes of a dense layer in few bits into a product of its
+        # own, which is wrong in 2 bits for outputs that are no multiple of four and rounds what it
+        # reads in 4; not where the weight is (O, I).
+        turned = bits < 8 and isinstance(layer, fold.Dense)
+        axis = 1 if isinstance(layer, fold.Dense) and not turned else 0
+        whole, scale = stepped(layer.weight.T if turned else layer.weight, axis, bits)
         kind = self.onnx.TensorProto.DataType.Value(self._kind)
         stored = self.packed(kind, whole.shape, packed(whole, bits))
         along: dict[str, Any] = (
@@ -157,7 +161,7 @@ class Lightened(Numbered):
         if isinstance(layer, fold.Convolution):
             value = self.convolution(layer, value, weight)
         else:
-            value = self.dense(layer, value, weight)
+            value = self.dense(layer, value, weight, turned)
         return value if relu is None else self.layer(relu, value)
 
 

@@ -147,6 +147,11 @@ class Images:
 
         return teaching.taught(run, lesson)
 
+    def remembers(self, key: str) -> bool:
+        from shoestring.tasks.images import answered
+
+        return answered.there(key)
+
     def learning(self, feed: Feed, key: str, alone: bool) -> Feed:
         from shoestring.tasks.images import answered
         from shoestring.tasks.images.feed import ImageFeed

@@ -165,6 +165,11 @@ class Translation:
 
         return teaching.taught(run, lesson, assembled, budget)
 
+    def remembers(self, key: str) -> bool:
+        from shoestring.tasks.translation import synthetic
+
+        return synthetic.there(key)
+
     def learning(self, feed: Feed, key: str, alone: bool) -> Feed:
         from shoestring.tasks.translation.feed import TranslationFeed
 
