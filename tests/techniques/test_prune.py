@@ -158,6 +158,15 @@ def test_of_few_deciding_examples_the_loss_is_asked_as_well(
     assert 0.65 < sum(units(found)) / sum(units(images)) <= 0.75  # 30% left, 40% did not
 
 
+def test_a_cut_that_no_seconds_were_left_to_go_on_after_is_not_shipped(
+    images: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked(monkeypatch, (0.99, 0.05), (0.11, 2.0))
+    found = finish.apply("prune:epochs=0.5", images.path, budget="2m", out=tmp_path / "p")
+    assert line(found).status == "skipped" and found.architecture == images.architecture
+    assert "steps after the cut were too few: 0.1100" in line(found).reason
+
+
 def test_a_ratio_beyond_what_always_stays_is_told(images: Run, tmp_path: Path) -> None:
     found = pruned(images, tmp_path, ratio=0.999, epochs=0)
     assert "left, and not 100%: the rest is what always stays" in line(found).reason

@@ -25,6 +25,7 @@ SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
 AFTER = 3.0  # seconds that a fit keeps back for an export: none follows, so it has them too
 WEIGHING = 0.1  # of the seconds there are, for what tells how much units matter
+HURRIED = 50  # steps after a cut, below which a clock may have left it ruined
 RUINED = 0.1  # of a perfect quality, lost to a cut that there were no seconds to go on after
 SHORT = 0.02  # of a ratio: what stays beside it is worth a word
 # Where one deciding example counts for more than the loss allowed, the loss of probabilities is
@@ -135,7 +136,8 @@ class Prune(Finisher, Hook):
         if not self.until and left > 1 - self.ratio + SHORT:
             short = f"of the {self.of} {1 - left:.0%} left, and not {self.ratio:.0%}: the rest is "
             made = replace(made, said=short + "what always stays")
-        if budget.seconds is not None and self.epochs and not self.until:
+        hurried = budget.seconds is not None and made.cost.steps < HURRIED * self.steps
+        if hurried and self.epochs and not self.until:
             self._not_ruined(begun, made, dataset)
         stale = run.quantization and not begun.run.quantization
         child = apply.noted(
