@@ -21,7 +21,7 @@ from shoestring.autopilot.knowledge import (
 from shoestring.autopilot.planning import finished, planned
 from shoestring.core.decisions import Step
 from shoestring.core.limits import Limits
-from shoestring.core.sizing import Probe, Wider
+from shoestring.core.sizing import Probe
 
 KNOWN = Known(
     seconds=300.0,
@@ -140,22 +140,6 @@ def test_what_is_too_slow_is_pruned() -> None:
     (step,) = planned(replace(known, seconds=60.0))
     assert step.name == PRUNE
     assert step.words == "prune:ratio=0.55,of=macs"
-
-
-def test_a_wider_network_is_trained_where_few_bits_keep_it_to_the_limit() -> None:
-    wider = Wider({"kind": "k", "width": 2}, 39_000, cost=2.0)
-    known = replace(KNOWN, limits=Limits(size_bytes=40_000), wider=wider, epoch_seconds=3.0)
-    first, small, main, quantized = planned(known)
-    assert first.network == known.network and small.words == "quantize:want=size"
-    assert main.network == wider.network and "few bits" in main.why
-    assert quantized.words == "quantize:method=qat,bits=4,want=size,epochs=2,rate=2"
-    assert sum(step.seconds for step in planned(known)) <= known.seconds
-    slow = planned(replace(known, epoch_seconds=8.0))  # it would not see the data often enough
-    assert slow[2].network == known.network and slow[-1].words == "quantize:want=size"
-    known = done(done(known, ships=False), size_bytes=30_000)
-    known = done(known, ships=False, size_bytes=300_000)
-    (step,) = planned(known)
-    assert step.words == quantized.words and step.on == (MAIN,)
 
 
 def test_a_small_network_with_time_to_spare_gets_a_teacher() -> None:

@@ -18,7 +18,7 @@ from shoestring.core.limits import Limits
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe
-from shoestring.core.sizing import Gauge, Weight, Wider
+from shoestring.core.sizing import Gauge, Weight
 from shoestring.engine import store
 
 RECORD_VERSION = 1
@@ -36,7 +36,6 @@ class Chosen:
     gauge: Gauge
     larger: Plain = field(default_factory=dict)  # the usual one, where limits forbid it
     larger_words: str = ""
-    wider: Wider | None = None  # one that keeps to a limit of bytes in few bits
 
 
 @dataclass(frozen=True)

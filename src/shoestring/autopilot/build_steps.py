@@ -27,7 +27,6 @@ FOLDS_SHARE = 0.2
 FIRST_FIT_SECONDS = 30.0  # and at most so long: a fallback need not be good
 LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
 QUANTIZE_SECONDS = 3.0  # of a technique, beside export and grading, before one was timed
-FEW_BITS, ROUNDED_EPOCHS = 4, 2  # of the wider network's weights, and with them so many epochs
 JOINING = 1.5  # of the seconds after a fit, for a bundle of several networks
 MARGIN = 1.2  # on seconds that were measured once
 # What steps are expected to do to the share of wrong answers. Judgements: a longer fit as power
@@ -71,9 +70,8 @@ def folds(known: Known, left: float) -> Step:
     )  # fmt: skip
 
 
-def main(known: Known, seconds: float, members: int, wide: bool = False) -> Step:
-    each = known.wide_seconds if wide else known.epoch_seconds
-    epochs = (seconds - known.after_seconds) / max(each, 1e-9)
+def main(known: Known, seconds: float, members: int) -> Step:
+    epochs = (seconds - known.after_seconds) / max(known.epoch_seconds, 1e-9)
     if known.easy:
         why = (
             f"the first fit made no fault on the examples that decide: these data are "
@@ -86,15 +84,8 @@ def main(known: Known, seconds: float, members: int, wide: bool = False) -> Step
         )
     else:
         why = f"one good long fit is the best use of {seconds:.0f} s: {epochs:.1f} epochs"
-    network = known.network
-    if wide and known.wider is not None:
-        network = known.wider.network
-        why += (
-            "; of a wider network, whose weights go into the bytes with few bits each: that takes "
-            "some epochs with rounded ones, and there is time for them"
-        )
     return Step(
-        MAIN, "fit", seconds, 0.0, why, known.words, network, known.seed,
+        MAIN, "fit", seconds, 0.0, why, known.words, known.network, known.seed,
         gain=longer(known, seconds - known.after_seconds),
     )  # fmt: skip
 
@@ -117,15 +108,11 @@ def join(known: Known, members: int) -> Step:
     )  # fmt: skip
 
 
-def quantize(known: Known, on: str, why: str, wide: bool = False) -> Step:
-    name, words, seconds = quantized_name(on), "quantize:want=size", quantize_seconds(known)
+def quantize(known: Known, on: str, why: str) -> Step:
+    name = quantized_name(on)
     size = f"about {known.small_bytes:,} bytes instead of {known.size_bytes:,}"
-    if wide and known.wider is not None:
-        words = f"quantize:method=qat,bits={FEW_BITS},want=size,epochs={ROUNDED_EPOCHS},rate=2"
-        seconds += rounded_seconds(known)
-        size = f"about {known.wider.size_bytes:,} bytes"
     return Step(
-        name, "technique", seconds, 0.0, why, words, on=(on,),
+        name, "technique", quantize_seconds(known), 0.0, why, "quantize:want=size", on=(on,),
         gain=f"{size}, for at most 0.5 points",
     )  # fmt: skip
 
@@ -175,11 +162,6 @@ def _joined(network: Plain) -> str:
 
 def joining(known: Known) -> float:
     return JOINING * known.after_seconds
-
-
-def rounded_seconds(known: Known) -> float:
-    """For the epochs with rounded weights of the wider network."""
-    return MARGIN * ROUNDED_EPOCHS * known.wide_seconds
 
 
 def quantize_seconds(known: Known) -> float:

@@ -226,7 +226,6 @@ class Work:
             enough_epochs=found.enough_epochs,
             larger=found.larger,
             larger_words=found.larger_words,
-            wider=found.wider,
             perfect=plugins.task(record.recipe.task).perfect,
             seed=record.recipe.seed,
             probe=None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from shoestring.core.decisions import Step
 from shoestring.core.limits import Limits
 from shoestring.core.receipt import Plain
-from shoestring.core.sizing import Probe, Wider
+from shoestring.core.sizing import Probe
 
 FOLDS = "cross-validation"
 FIRST, PROBE, MAIN, JOIN = "first fit", "probe", "main fit", "ensemble"
@@ -68,7 +68,6 @@ class Known:
     done: tuple[Result, ...] = ()
     larger: Plain = field(default_factory=dict)  # the usual network, where limits forbid it
     larger_words: str = ""
-    wider: Wider | None = None  # one that keeps to a limit of bytes in few bits
     folds: int = 0  # that tiny data can be dealt into; 0: not tiny, or they cannot
     without: frozenset[str] = field(default_factory=frozenset)  # names that were asked to stay out
 
@@ -95,19 +94,6 @@ class Known:
         first = self.result(FIRST)
         size = first.size_bytes if first is not None and first.size_bytes else self.size_bytes
         return most is not None and size > most and QUANTIZE not in self.without
-
-    @property
-    def widened(self) -> bool:
-        """Whether the main fit was one of the wider network."""
-        main, wider = self.result(MAIN), self.wider
-        return main is not None and wider is not None and main.step.network == wider.network
-
-    @property
-    def wide_seconds(self) -> float:
-        """Of an epoch of the wider network."""
-        if self.wider is None:
-            return self.epoch_seconds
-        return self.epoch_seconds * (1.0 if self.widened else self.wider.cost)
 
     def per_member(self) -> int:
         return self.small_bytes if self.rounds else self.size_bytes

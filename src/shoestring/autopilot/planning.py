@@ -42,7 +42,6 @@ FOLDS_SECONDS = 30.0  # for steps, below which nothing is crossed
 # gets a part of it; a larger one and its student share the rest. A teacher that saw the data three
 # times taught nothing on MNIST, where one fit of all the time did better. Judgements.
 TAUGHT_EPOCHS, MAIN_PART, TEACHER_PART = 12.0, 0.45, 0.4
-WIDE_EPOCHS = 1.5  # of those that are enough, that a wider network has to have
 MOST_MEMBERS = 5  # each costs its bytes and its time whenever it answers
 FEWEST_MEMBERS = 3  # two are hardly better than one that learned twice as long
 
@@ -73,17 +72,14 @@ def planned(known: Known) -> tuple[Step, ...]:
         left -= folds.seconds
     members = _members(known, left - tail)
     teaches = members == 1 and _teaches(known, left - tail)
-    wide = known.widened
     if known.result(MAIN) is None:
-        wide = members == 1 and not teaches and _widens(known, left - tail)
-        left -= steps_of.rounded_seconds(known) if wide else 0.0
         seconds = max(1.0, (left - tail - joining(known) * (members > 1)) / members)
         seconds *= MAIN_PART if teaches else 1.0
         seconds /= 1 + sum(known.portions)
         if known.easy:
             most = known.enough_epochs * known.epoch_seconds + known.after_seconds
             seconds = min(seconds, most)
-        steps.append(steps_of.main(known, seconds, members, wide))
+        steps.append(steps_of.main(known, seconds, members))
         steps += [steps_of.member(known, number, seconds) for number in range(2, members + 1)]
     else:
         done = known.result(MAIN)
@@ -104,7 +100,7 @@ def planned(known: Known) -> tuple[Step, ...]:
     planned_already = known.result(last) is None and known.rounds
     if planned_already or _needs_quantizing(known, last):
         steps.append(
-            steps_of.quantize(known, last, "so that the bundle keeps to the limit of bytes", wide)
+            steps_of.quantize(known, last, "so that the bundle keeps to the limit of bytes")
         )
     elif _too_slow(known, last):
         steps.append(steps_of.prune(known, last))
@@ -164,16 +160,6 @@ def _teaches(known: Known, seconds: float) -> bool:
         failed = teacher is not None and bool(teacher.failure)
         return long and not failed and taught is None and not main.failure
     return seconds >= TAUGHT_EPOCHS * known.enough_epochs * known.epoch_seconds
-
-
-def _widens(known: Known, seconds: float) -> bool:
-    """Whether the main fit is one of a wider network: where that, with its weights in few bits,
-    keeps to the limit of bytes too, and sees the data often enough all the same."""
-    if known.wider is None or known.words or known.easy or known.finishers:
-        return False
-    each = max(known.wide_seconds, 1e-9)
-    epochs = (seconds - steps_of.rounded_seconds(known) - known.after_seconds) / each
-    return epochs >= WIDE_EPOCHS * known.enough_epochs
 
 
 def _taught(known: Known, seconds: float) -> list[Step]:

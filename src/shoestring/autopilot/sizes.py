@@ -10,8 +10,6 @@ from pathlib import Path
 from shoestring import plugins
 from shoestring.autopilot import train
 from shoestring.autopilot.build_record import Chosen, Record
-from shoestring.autopilot.build_steps import FEW_BITS
-from shoestring.autopilot.knowledge import QUANTIZE
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import Decision
 from shoestring.core.errors import UserError
@@ -20,10 +18,9 @@ from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.core.sizing import Candidate, Weight, Wider
+from shoestring.core.sizing import Candidate, Weight
 from shoestring.core.techniques import Searcher
 
-MUCH_LARGER = 1.3  # times the weights, from which another network is worth its own bits
 SIZE_ROOM = 0.97  # of a limit of bytes: manifests differ by some digits
 LATENCY_ROOM = 0.8  # of a limit of milliseconds: a machine is not always as fast
 
@@ -48,42 +45,9 @@ def chosen(
             replace(bare, recipe=recipe), quick, dataset, Budget(seconds), seconds
         )
         found = gauge.gauged(run, dataset, Budget(seconds), listener)
-        usual = offered[-1]
-        wider = None if usual is one else _wider(offered, one, record, bare, dataset)
+    usual = offered[-1]
     larger = (usual.network, usual.words) if usual is not one else ({}, "")
-    made = Chosen(one.network, one.words, one.enough_epochs, weight, found, *larger, wider)
-    return made, (decision,)
-
-
-def _wider(
-    offered: Sequence[Candidate], one: Candidate, record: Record, bare: Run, dataset: Dataset
-) -> Wider | None:
-    """The largest network that keeps to the limit of bytes in few bits, where it is much larger
-    than the one that does so in 8. What takes longer to answer is no help where that is limited."""
-    from shoestring.engine import gauge
-
-    task, most = plugins.task(record.recipe.task), record.limits.size_bytes
-    if most is None or record.limits.latency_ms is not None or one.words:
-        return None
-    if QUANTIZE in record.recipe.without:
-        return None
-    for candidate in reversed(offered):
-        kind = task.network(str(candidate.network["kind"]))
-        if candidate.words or candidate.parameters * FEW_BITS / 8 > most:
-            continue
-        if candidate.parameters < MUCH_LARGER * one.parameters or not gauge.rounds_finely(kind):
-            return None
-        weight = gauge.weighed(bare, dataset, candidate.network, FEW_BITS)
-        if weight.small_bytes <= SIZE_ROOM * most:
-            macs = [
-                network.macs(network.architecture(sizes, dataset.facts))
-                for network, sizes in (
-                    (kind, candidate.network),
-                    (task.network(str(one.network["kind"])), one.network),
-                )
-            ]
-            return Wider(candidate.network, weight.small_bytes, macs[0] / max(1, macs[1]))
-    return None
+    return Chosen(one.network, one.words, one.enough_epochs, weight, found, *larger), (decision,)
 
 
 def _fitting(
@@ -97,7 +61,7 @@ def _fitting(
         why = "the usual one for these data and seconds, for nothing limits it"
         told = f"about {usual.parameters:,} parameters"
         return usual, weight, Decision("network", spelled(usual.network), why, told)
-    rounds = QUANTIZE not in record.recipe.without
+    rounds = "quantize" not in record.recipe.without
     nearest: tuple[Candidate, Weight] | None = None
     for one in reversed(offered):
         if _hopeless(one, limits, rounds):

@@ -61,16 +61,6 @@ class Weight:
     latency_ms: float | None = None  # of one example, in float32; None: not told before a fit
 
 
-@dataclass(frozen=True)
-class Wider:
-    """A network that keeps to a limit of bytes only with its weights in few bits, which takes
-    epochs of training with rounded ones."""
-
-    network: Plain
-    size_bytes: int  # in these bits
-    cost: float  # of an epoch, in epochs of the network that keeps to it in 8 bits
-
-
 class Sizing(Protocol):
     """What a task says of the sizes of its networks."""
 

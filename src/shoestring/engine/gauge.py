@@ -17,7 +17,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, Network
-from shoestring.core.quantizing import BITS, METHOD
+from shoestring.core.quantizing import METHOD
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.sizing import Gauge, Weight
@@ -61,10 +61,9 @@ def gauged(run: Run, dataset: Dataset, budget: Budget, listener: Listener) -> Ga
     )
 
 
-def weighed(run: Run, dataset: Dataset, network: Plain, bits: int = 8) -> Weight:
+def weighed(run: Run, dataset: Dataset, network: Plain) -> Weight:
     """The bytes and the latency of a network whose weights are random. Neither depends on what
-    it has learned, but for a translator's latency, which is not told. `bits` are those of a weight
-    in the fewest bytes; fewer than 8 only for a network that `rounds_finely`."""
+    it has learned, but for a translator's latency, which is not told."""
     task = plugins.task(run.task)
     kind = task.network(str(network["kind"]))
     architecture = kind.architecture(network, dataset.facts)
@@ -73,8 +72,7 @@ def weighed(run: Run, dataset: Dataset, network: Plain, bits: int = 8) -> Weight
     store.keep(own.path, dataset.files)
     rest = _manifest_bytes(own)
     files = kind.graphs(model, own)
-    fewest = _quantization(kind, model, own, dataset, bits)
-    small = kind.graphs(model, replace(own, quantization=fewest))
+    small = kind.graphs(model, replace(own, quantization=_quantization(kind, model, own, dataset)))
     predictor = bundles.predictor(
         {"task": own.task, "facts": to_plain(own.facts)}, files, threads=1
     )
@@ -86,18 +84,10 @@ def weighed(run: Run, dataset: Dataset, network: Plain, bits: int = 8) -> Weight
     )
 
 
-def rounds_finely(kind: Network) -> bool:
-    """Whether a network can ship its weights in fewer bits than 8."""
-    return WEIGHTS in kind.quantizations
-
-
-def _quantization(
-    kind: Network, model: torch.nn.Module, run: Run, dataset: Dataset, bits: int
-) -> Plain:
-    method = WEIGHTS if rounds_finely(kind) else kind.quantizations[0]
+def _quantization(kind: Network, model: torch.nn.Module, run: Run, dataset: Dataset) -> Plain:
+    method = WEIGHTS if WEIGHTS in kind.quantizations else kind.quantizations[0]
     examples = candidates.evenly(dataset.train, CALIBRATING)
-    wanted: dict[str, object] = {METHOD: method} if bits == 8 else {METHOD: method, BITS: bits}
-    return kind.calibrated(model, run, examples, wanted)
+    return kind.calibrated(model, run, examples, {METHOD: method})
 
 
 def _manifest_bytes(run: Run) -> int:
