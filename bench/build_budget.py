@@ -1,6 +1,7 @@
 """build_budget: whether `build` ends within its budget, whatever the budget and the load.
 
     python bench/build_budget.py --seeds 30
+    python bench/build_budget.py --kept lines.txt   # of calls that were stopped
 
 Builds of random budgets, log-uniform from 20 seconds to 10 minutes, take turns over the sources of
 both tasks; beside every third, another process loads every core from before its start to its end.
@@ -13,6 +14,7 @@ Multi30k gets a tenth of its pairs. Worst first in the table.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import subprocess
@@ -76,12 +78,21 @@ def main() -> None:
     parser.add_argument("--shortest", type=float, default=SHORTEST, help="seconds of a budget")
     parser.add_argument("--draw", type=int, default=0, help="the seed of budgets")
     parser.add_argument("--limits", action="store_true", help="every other build has a --max-size")
+    parser.add_argument("--first", type=int, default=0, help="of the builds, to begin with")
+    parser.add_argument("--kept", type=Path, help="JSON lines of earlier calls, as printed")
     given = parser.parse_args()
     if given.quick:
         given.seeds, given.longest = 3, given.shortest + 10
     figures = Figures("build_budget", given)
     ended = []
+    kept = _kept(given.kept)
     for job in _jobs(given):
+        if job.seed in kept:
+            ended.append(_again(job, kept[job.seed]))
+            figures.line("build", _said(ended[-1]))
+            continue
+        if job.seed < given.first:
+            continue
         with tempfile.TemporaryDirectory(prefix="build-budget-") as folder, _load(job.loaded):
             done = built("build", job.source, job.budget, Path(folder) / "run", *job.words)
             one = Ended(job, done, _checked(Path(folder) / "run", done))
@@ -117,6 +128,20 @@ def _jobs(given: argparse.Namespace) -> Iterator[Job]:
             words = (*words, "--max-size", limit)
         loaded = number % LOADED_EVERY == LOADED_EVERY - 1
         yield Job(source, (*words, "--seed", str(number)), round(budget, 1), loaded, number)
+
+
+def _kept(path: Path | None) -> dict[int, dict[str, Any]]:
+    """The builds of earlier calls, by their number."""
+    lines = [] if path is None else path.read_text().splitlines()
+    found = [json.loads(line) for line in lines if line.startswith("{")]
+    return {line["seed"]: line for line in found if line.get("measurement") == "build"}
+
+
+def _again(job: Job, line: dict[str, Any]) -> Ended:
+    """A build of an earlier call. UserError where it was asked for something else."""
+    if (line["budget"], line["loaded"]) != (job.budget, job.loaded):
+        raise UserError(f"build {job.seed} was kept with another budget; leave out --kept")
+    return Ended(job, Built(line["used"], line["code"], ""), line["bundle"])
 
 
 @contextmanager
