@@ -26,6 +26,12 @@ PACKAGES = ("shoestring", "torch", "onnxruntime", "numpy", "pillow", "sentencepi
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
 
 
+def earlier(path: Path | None) -> list[dict[str, Any]]:
+    """The JSON lines of an earlier call, as it printed them; nothing else of its output."""
+    lines = [] if path is None else path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
 def arguments(description: str, seeds: int, meaning: str = "seeds") -> argparse.ArgumentParser:
     """The parser that every script begins with. `meaning` says what --seeds counts there."""
     parser = argparse.ArgumentParser(

@@ -14,7 +14,6 @@ Multi30k gets a tenth of its pairs. Worst first in the table.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import subprocess
@@ -26,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _figures import Figures, arguments, cores, data_folder, spread, verdict
+from _figures import Figures, arguments, cores, data_folder, earlier, spread, verdict
 from _one_build import Built, built
 
 from shoestring.core.errors import UserError
@@ -132,9 +131,7 @@ def _jobs(given: argparse.Namespace) -> Iterator[Job]:
 
 def _kept(path: Path | None) -> dict[int, dict[str, Any]]:
     """The builds of earlier calls, by their number."""
-    lines = [] if path is None else path.read_text().splitlines()
-    found = [json.loads(line) for line in lines if line.startswith("{")]
-    return {line["seed"]: line for line in found if line.get("measurement") == "build"}
+    return {one["seed"]: one for one in earlier(path) if one.get("measurement") == "build"}
 
 
 def _again(job: Job, line: dict[str, Any]) -> Ended:

@@ -11,12 +11,11 @@ interval in at least 8 of 10 repeats, and the interval is no wider than half the
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from _figures import Figures, arguments, data_folder, spread, verdict
+from _figures import Figures, arguments, data_folder, earlier, spread, verdict
 
 from shoestring import plugins
 from shoestring.autopilot import asking, more_data, train
@@ -144,10 +143,7 @@ def _measured(
 
 def _kept(case: Case, given: argparse.Namespace) -> dict[int, dict[str, Any]]:
     """The repeats of a data set that an earlier call made, by number."""
-    if given.kept is None:
-        return {}
-    lines = [json.loads(x) for x in given.kept.read_text().splitlines() if x.startswith("{")]
-    return {one["repeat"]: one for one in lines if one.get("data") == case.name}
+    return {one["repeat"]: one for one in earlier(given.kept) if one.get("data") == case.name}
 
 
 def _again(case: Case, kept: dict[str, Any]) -> Told:

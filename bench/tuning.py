@@ -15,7 +15,6 @@ budget by itself, with trials about a tenth as long: there the rate has to carry
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from _figures import Figures, arguments, spread, verdict
+from _figures import Figures, arguments, earlier, spread, verdict
 
 import shoestring
 from shoestring import plugins
@@ -104,8 +103,7 @@ def _grid(given: argparse.Namespace, figures: Figures) -> Best:
 def _read(path: Path, figures: Figures) -> Best:
     """What an earlier run of the same size found, printed again."""
     found = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
-        line = json.loads(text) if text.startswith("{") else {}
+    for line in earlier(path):
         if line.pop("measurement", None) == "grid":
             found[line["rate"]] = line["qualities"]
             figures.line("grid", line)

@@ -96,7 +96,7 @@ def units(run: Run) -> list[int]:
     return [group.units for group in network.groups(run.architecture or {})]
 
 
-def test_half_of_the_thinnerleave_and_the_receipt_says_which(trained: Run, halved: Run) -> None:
+def test_half_of_the_units_leave_and_the_receipt_says_which(trained: Run, halved: Run) -> None:
     network = plugins.task(halved.task).network(str((halved.architecture or {})["kind"]))
     before, after = (network.groups(run.architecture or {}) for run in (trained, halved))
     assert sum(units(halved)) <= 0.5 * sum(units(trained))
@@ -235,7 +235,7 @@ def test_zeros_stay_in_the_fits_that_follow(trained: Run, tmp_path: Path) -> Non
     assert derive.lasting(thinner) == sparse.recipe.then  # through what takes out whole units, too
 
 
-def test_a_network_without_known_thinneris_named(images: Run) -> None:
+def test_a_network_without_known_units_is_named(images: Run) -> None:
     class Solid:
         kind = "solid"
 

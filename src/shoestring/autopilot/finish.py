@@ -11,7 +11,7 @@ from typing import Any
 
 from shoestring import plugins
 from shoestring.autopilot.train import clock_of, equipped, free_folder, seconds_of
-from shoestring.core.budget import Budget, Cost
+from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.protocols import Dataset, Task
@@ -19,7 +19,7 @@ from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.techniques import Technique
 from shoestring.engine import derive, finishing, interrupt, store
-from shoestring.engine.apply import noted
+from shoestring.engine.apply import closed
 
 STEPS, FIRST = "steps", "0-train"  # folders of the runs on the way, in the folder of the last one
 
@@ -54,7 +54,7 @@ def apply(
     chosen = with_more(chosen, name, [run.path for run in opened[1:]])
     _distinct(opened)
     _alike(opened)
-    ready(plugins.task(opened[0].task), [plugins.words(chosen)])
+    chosen.ready(plugins.task(opened[0].task))
     folder = Path(out) if out is not None else free_folder(opened[0].path.name, name)
     outside(folder)
     clock = clock_of(budget, seconds_of(budget))
@@ -220,11 +220,7 @@ def _adopted(last: Run, run: Run, budget: Budget, listener: Listener) -> Run:
         from shoestring.engine import seal
 
         shipped = seal.opened(shipped, budget, listener)
-    used = budget.elapsed()
-    rest = used - sum(line.cost.wall_seconds for line in shipped.receipts)
-    shipped = noted(shipped, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
-    figures: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
-    shipped = noted(shipped, "total", cost=Cost(wall_seconds=used), options=figures)
+    shipped = closed(shipped, budget.seconds, budget.elapsed())
     store.write_finished(shipped)
     store.remove(last.path)
     return shipped

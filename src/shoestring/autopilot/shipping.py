@@ -26,7 +26,7 @@ from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Receipt, Scores
 from shoestring.core.run import Run
 from shoestring.engine import derive, evidence, part, store
-from shoestring.engine.apply import noted
+from shoestring.engine.apply import closed, noted
 
 # Of an unfinished build's folder: what goes on needs it, or it is replaced in one move.
 KEPT = (finish.STEPS, store.BUILD, store.SPENT, store.BUNDLE, store.OPENINGS)
@@ -78,14 +78,8 @@ def shipped(
     )
     run = _tested(run, record, clock, listener, test_seconds, end_seconds)
     run = _recorded(run, record)
-    used = clock.elapsed()
-    rest = used - sum(one.cost.wall_seconds for one in run.receipts)
-    run = noted(run, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
-    figures: dict[str, object] = {"asked_seconds": clock.seconds, "used_seconds": used}
-    if record.limits:
-        figures["limits"] = to_plain(record.limits)
-    run = noted(run, "total", cost=Cost(wall_seconds=used), options=figures)
-    run = store.write_finished(run)
+    limits = {"limits": to_plain(record.limits)} if record.limits else {}
+    run = store.write_finished(closed(run, clock.seconds, clock.elapsed(), options=limits))
     store.remove(home / store.BUILD)
     return run
 

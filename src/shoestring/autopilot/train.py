@@ -11,14 +11,14 @@ from typing import Any
 
 from shoestring import plugins
 from shoestring.autopilot import asking, placing, searching
-from shoestring.core.budget import Budget, Cost, parse_seconds
+from shoestring.core.budget import Budget, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Technique
 from shoestring.engine import alone, store
-from shoestring.engine.apply import edited, noted
+from shoestring.engine.apply import closed, edited, noted
 
 
 def train(
@@ -224,12 +224,7 @@ def fitted(
         run = seal.sealed(run, weights, dataset, budget, cost, stop)
         if run.recipe.open_test and not run.recipe.then:  # else what follows ships
             run = seal.opened(run, budget, listener)
-    used = budget.elapsed()
-    rest = used - sum(receipt.cost.wall_seconds for receipt in run.receipts)
-    run = noted(run, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
-    figures: dict[str, object] = {"asked_seconds": budget.seconds, "used_seconds": used}
-    run = noted(run, "total", cost=Cost(wall_seconds=used), options=figures)
-    run = store.write_finished(run)
+    run = store.write_finished(closed(run, budget.seconds, budget.elapsed()))
     return placing.ended(finish.finished(run, dataset, whole, listener) if run.recipe.then else run)
 
 

@@ -45,9 +45,7 @@ class Cost:
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0  # of this process and its finished children
-    evaluation_seconds: float = (
-        0.0  # of wall_seconds, on measuring quality; of a technique, on export too
-    )
+    evaluation_seconds: float = 0.0  # of these, measuring quality; of a technique export too
     steps: int = 0  # optimizer steps
     examples: int = 0  # training examples seen
     peak_bytes: int = 0  # highest resident memory; the larger of two when added

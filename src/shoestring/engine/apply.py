@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
@@ -140,6 +141,22 @@ def noted(
         at=now(),
     )
     return replace(run, receipts=(*run.receipts, line))
+
+
+def closed(
+    run: Run,
+    asked: float | None,
+    used: float,
+    told: float | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Run:
+    """The run with the last two lines of its receipt: the seconds that no line tells of, and the
+    whole. `told` are those that lines tell of; None: the sum of all lines."""
+    if told is None:
+        told = sum(line.cost.wall_seconds for line in run.receipts)
+    run = noted(run, "start and imports", cost=Cost(wall_seconds=max(0.0, used - told)))
+    figures = {"asked_seconds": asked, "used_seconds": used, **(options or {})}
+    return noted(run, "total", cost=Cost(wall_seconds=used), options=figures)
 
 
 def now() -> str:

@@ -145,7 +145,7 @@ def tuned(
 
     hooks = run.recipe.hooks
     if weights is not None:
-        hooks = tuple(w for w in changes.pop("hooks", hooks) if not _begins(w))
+        hooks = tuple(w for w in changes.pop("hooks", hooks) if not begins(w))
         run, hooks = _still(run, (*hooks, *lasting(run, hooks)))
     recipe = replace(
         run.own_recipe,
@@ -219,7 +219,8 @@ def sealed(
         return seal.sealed(run, weights, dataset_of(run), budget, fit_cost, desk().interrupt)
 
 
-def _begins(words: str) -> bool:
+def begins(words: str) -> bool:
+    """Whether a hook puts weights in place before the first step."""
     return bool(getattr(plugins.technique(words), "begins", False))
 
 

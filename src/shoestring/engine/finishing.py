@@ -31,9 +31,9 @@ def applied(
     """The finished run that a technique makes of the first of `runs` (the others are its further
     runs), in `folder`, with its receipt. Where it raises, nothing is left there. `since`: the
     seconds on the clock from which the whole counts; None: from now."""
-    run, began = runs[0], budget.elapsed() if since is None else since
     from shoestring.engine import device
 
+    run, began = runs[0], budget.elapsed() if since is None else since
     threads = device.usable_threads(run.recipe.threads, budget.seconds is not None)
     with (
         derive.at(replace(place, folder=folder, datasets=place.datasets, folders=[])),
@@ -81,15 +81,8 @@ def failed(technique: Technique, run: Run, folder: Path, reason: str, place: der
 def _written(technique: Technique, run: Run, after: Run, asked: float | None, used: float) -> Run:
     after = replace(after, receipts=_gathered(after.receipts, len(derive.carried(run))))
     after = after.with_recipe(then=(*after.recipe.then, plugins.words(technique)))
-    rest = used - after.receipts[-1].cost.wall_seconds
-    after = apply.noted(after, "start and imports", cost=Cost(wall_seconds=max(0.0, rest)))
-    after = apply.noted(
-        after,
-        "total",
-        cost=Cost(wall_seconds=used),
-        options={"asked_seconds": asked, "used_seconds": used},
-    )
-    return store.write_finished(after)
+    own = after.receipts[-1].cost.wall_seconds  # those before it are of other commands
+    return store.write_finished(apply.closed(after, asked, used, own))
 
 
 def _gathered(lines: tuple[Receipt, ...], carried: int) -> tuple[Receipt, ...]:

@@ -210,14 +210,15 @@ class Ensemble(Finisher):
         said = f"the mean weights of {taken}" + (f"; left out: {left}" if left else "")
         child = apply.noted(child, "members", reason=said, options={"kept": kept})
         mean = pot.stirred([weights[i] for i in kept])
-        alone, stirred = max(pot.quality(w).quality for w in weights), pot.quality(mean).quality
-        if alone - stirred > SPOILT * plugins.task(child.task).perfect:
-            raise Skipped(
-                f"their mean weights are a poor network: {stirred:.4f}, and the best of them "
-                f"alone {alone:.4f}; weights have a "
-                "mean where one training branched (by=snapshots), and networks of "
-                "other seeds answer together with average=answers"
-            )
+        if self.vote not in CHOOSING:  # greedily nothing is taken that makes it worse
+            best, found = max(pot.quality(w).quality for w in weights), pot.quality(mean).quality
+            if best - found > SPOILT * plugins.task(child.task).perfect:
+                raise Skipped(
+                    f"their mean weights are a poor network: {found:.4f}, and the best of them "
+                    f"alone {best:.4f}; weights have a mean where one training branched "
+                    "(by=snapshots), and networks of other seeds answer together with "
+                    "average=answers"
+                )
         quantization = requantized(child, mean, members[kept[0]].quantization)
         return derive.sealed(replace(child, quantization=quantization), mean, budget)
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 # Shares that are tried one after the other where `until` says how much may be lost.
 SHARES = (0.3, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.98)
 HALVINGS = 1  # of the step to the first share that lost too much
-AFTER = 3.0  # seconds that a fit keeps back for an export: none follows, so it has them too
 WEIGHING = 0.1  # of the seconds there are, for what tells how much units matter
-HURRIED = 50  # steps after a cut, below which a clock may have left it ruined
 RUINED = 0.1  # of a perfect quality, lost to a cut that there were no seconds to go on after
 SHORT = 0.02  # of a ratio: what stays beside it is worth a word
 # Where one deciding example counts for more than the loss allowed, the loss of probabilities is
@@ -117,7 +115,7 @@ class Prune(Finisher, Hook):
         return bool(self.until)
 
     def apply(self, run: Run, budget: Budget) -> Run:
-        from shoestring.engine import apply, derive
+        from shoestring.engine import apply, derive, pacing
         from shoestring.engine.shrink import thinning
 
         if self.structure == "weights":
@@ -136,7 +134,7 @@ class Prune(Finisher, Hook):
         if not self.until and left > 1 - self.ratio + SHORT:
             short = f"of the {self.of} {1 - left:.0%} left, and not {self.ratio:.0%}: the rest is "
             made = replace(made, said=short + "what always stays")
-        hurried = budget.seconds is not None and made.cost.steps < HURRIED * self.steps
+        hurried = budget.seconds is not None and made.cost.steps < pacing.FEW_STEPS * self.steps
         if hurried and self.epochs and not self.until:
             self._not_ruined(begun, made, dataset)
         stale = run.quantization and not begun.run.quantization
@@ -150,21 +148,24 @@ class Prune(Finisher, Hook):
 
     def _at_once(self, thin: Thin, whole: float, dataset: Dataset, budget: Budget) -> Thin:
         """After `steps` cuts, the first ones the larger, the goal is reached; the fit after the
-        last is twice as long as the others."""
+        last is twice as long as the others. A fit keeps seconds back for an export; none follows
+        but the last, so that the others have them too."""
+        from shoestring.engine import pacing
+
         for number in range(1, self.steps + 1):
             share = self.ratio * (1 - (1 - number / self.steps) ** 3)
             thin = self._cut(thin, (1 - share) * whole, dataset, budget)
             last = number == self.steps
             part = (2 if last else 1) / (self.steps + 1)
             left = (1 + self.steps - number + 1) / (self.steps + 1)
-            clock = budget if last else budget.part(part / left, AFTER)
+            clock = budget if last else budget.part(part / left, pacing.AFTER_SECONDS)
             thin = self._tuned(thin, dataset, clock, part * self.epochs)
         return thin
 
     def _as_far(self, thin: Thin, whole: float, dataset: Dataset, budget: Budget) -> Thin:
         """The smallest network that loses no more than allowed on the deciding examples: step by
         step, and once half a step where the next one lost too much."""
-        from shoestring.engine import derive
+        from shoestring.engine import derive, pacing
 
         task = plugins.task(thin.run.task)
         feed = task.feed(derive.deciding(dataset), dataset.facts, "cpu")
@@ -180,7 +181,7 @@ class Prune(Finisher, Hook):
         said = f"{told(before)} {task.metric} on {len(feed)} deciding examples{few * FEW} before"
         while shares:
             share = shares.pop(0)
-            clock = budget.part(1 / (2 + min(len(shares), 4)), AFTER)
+            clock = budget.part(1 / (2 + min(len(shares), 4)), pacing.AFTER_SECONDS)
             began = budget.elapsed()
             tried = self._cut(thin, (1 - share) * whole, dataset, clock)
             if tried.run.architecture == thin.run.architecture:
@@ -272,7 +273,7 @@ class Prune(Finisher, Hook):
 
     def _sparse(self, run: Run, budget: Budget) -> Run:
         """Zeros in place of the smallest weights of convolutions and matrices."""
-        from shoestring.engine import apply, derive, store
+        from shoestring.engine import apply, derive, pacing, store
         from shoestring.engine.shrink import sparse, thinning
 
         model, dataset = derive.model_of(run), derive.dataset_of(run)
@@ -282,7 +283,9 @@ class Prune(Finisher, Hook):
             share = self.ratio * (1 - (1 - number / self.steps) ** 3)
             weights = sparse.zeroed(thin.model(), share, self.scope == "global")
             last = number == self.steps
-            clock = budget if last else budget.part(1 / (2 + self.steps - number), AFTER)
+            clock = (
+                budget if last else budget.part(1 / (2 + self.steps - number), pacing.AFTER_SECONDS)
+            )
             thin = replace(thin, weights=weights)
             part = (2 if last else 1) / (self.steps + 1)
             thin = self._tuned(thin, dataset, clock, part * self.epochs, (hook,))

@@ -137,10 +137,9 @@ def grown(
     epochs: float | None,
 ) -> tuple[Run, list[Member]]:
     """The child with what is to be said of the fits, and so many more networks of its
-    architecture: trained from the beginning with other
-    seeds; or, where a `cycle` is said, each from the one before it in a cycle of so large a share
-    of the run's steps, at whose end a snapshot is taken (Huang et al. 2017). `epochs` says how
-    long they learn instead."""
+    architecture: trained from the beginning with other seeds; or, where a `cycle` is said, each
+    from the one before it in a cycle of so large a share of the run's steps, at whose end a
+    snapshot is taken (Huang et al. 2017). `epochs` says how long they learn instead."""
     steps = max(1, round((cycle or 1.0) * (child.recipe.total_steps or 1)))
     length: dict[str, Any] = {} if epochs is not None else {"steps": steps}
     if cycle is not None:

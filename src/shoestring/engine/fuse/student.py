@@ -59,9 +59,7 @@ def known(words: str, task: Task, goes_on: bool) -> None:
         if other.task != task.name:
             raise UserError(f"{other.path} is of {other.task}, and no student of {task.name}")
     elif goes_on:
-        raise UserError(
-            f"the student {words} has no weights to go on from; name a run, or student={SAME}"
-        )
+        raise _no_weights(words)
     else:
         plugins.network(words.replace("+", ","), task)
 
@@ -81,10 +79,14 @@ def student(
     if (Path(words) / store.RUN).exists():
         return _of_run(run, store.read(words), goes_on)
     if goes_on:
-        raise UserError(
-            f"the student {words} has no weights to go on from; name a run, or student={SAME}"
-        )
+        raise _no_weights(words)
     return _of_network(run, words.replace("+", ","), epochs, seconds)
+
+
+def _no_weights(words: str) -> UserError:
+    return UserError(
+        f"the student {words} has no weights to go on from; name a run, or student={SAME}"
+    )
 
 
 def _of_run(run: Run, other: Run, goes_on: bool) -> Student:
@@ -100,10 +102,8 @@ def _of_run(run: Run, other: Run, goes_on: bool) -> Student:
         raise UserError(f"{other.path} is an ensemble; name a run of one network to go on from")
     if goes_on:
         unseen.by_start(str(other.path), other, run)
-    recipe = _kept(other.own_recipe, goes_on)
-    if goes_on:
-        recipe = replace(recipe, hooks=(*recipe.hooks, *derive.lasting(other, recipe.hooks)))
-    return Student(architecture, recipe, _weights(other) if goes_on else None, other)
+    weights = _weights(other) if goes_on else None
+    return Student(architecture, _kept(other.own_recipe, goes_on), weights, other)
 
 
 def _of_network(run: Run, words: str, epochs: float | None, seconds: float | None) -> Student:
@@ -145,8 +145,7 @@ def _kept(recipe: Recipe, begun: bool) -> Recipe:
     are for another network."""
     if not begun:
         return recipe
-    kept = [w for w in recipe.hooks if not getattr(plugins.technique(w), "begins", False)]
-    return replace(recipe, hooks=tuple(kept))
+    return replace(recipe, hooks=tuple(w for w in recipe.hooks if not derive.begins(w)))
 
 
 def _weights(run: Run) -> dict[str, torch.Tensor]:
