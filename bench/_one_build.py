@@ -39,9 +39,27 @@ class Built:
         return self.code in (0, LIMITS_MISSED)
 
 
-def built(verb: str, source: str | Path, budget: float, out: Path, *words: str) -> Built:
-    """`budget` in seconds. The clock is outside of the process."""
-    whole = [sys.executable, "-m", "shoestring", verb, str(source), "--budget", f"{budget:.1f}s"]
+def built(
+    verb: str,
+    source: str | Path,
+    budget: float,
+    out: Path,
+    *words: str,
+    core: int | None = None,
+) -> Built:
+    """`budget` in seconds. The clock is outside of the process. `core`: the only one that the
+    process and its children may use."""
+    bound = [] if core is None else ["taskset", "-c", str(core)]
+    whole = [
+        *bound,
+        sys.executable,
+        "-m",
+        "shoestring",
+        verb,
+        str(source),
+        "--budget",
+        f"{budget:.1f}s",
+    ]
     began = time.perf_counter()
     done = subprocess.run(
         [*whole, "--out", str(out), "--quiet", *words],

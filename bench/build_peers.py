@@ -2,6 +2,7 @@
 
     sh bench/peers/setup.sh keras joeynmt fastai autogluon ludwig
     python bench/build_peers.py --seconds 300 --seeds 3
+    python bench/build_peers.py --kept answers        # goes on where an earlier call was stopped
 
 On the data sets of build_data.py, which nobody tuned for. Pictures: Keras with KerasTuner, fastai,
 AutoGluon, Ludwig; language pairs: JoeyNMT. Each is written as its documentation has it
@@ -22,7 +23,7 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--verb", choices=["build", "train"], default="build", help="of ours")
     parser.add_argument("--joey-kind", choices=["rnn", "transformer"], default="transformer")
     parser.add_argument("--folder", type=Path, default=home(), help="of the data sets")
+    parser.add_argument("--kept", type=Path, help="a folder of what was shipped; read and added to")
     given = parser.parse_args()
     if given.quick:
         given.seeds, given.seconds, given.sets = 1, 30.0, ["digits"]
@@ -109,18 +111,32 @@ def _all_seeds(
     done = []
     for seed in range(given.seeds):
         said = {"data": name, "program": program, "seed": seed, "asked": given.seconds}
-        with tempfile.TemporaryDirectory(prefix="build-peers-") as folder:
-            try:
-                shipped = _one(program, data, Path(folder), seed, given)
-            except SystemExit as failed:  # of `child`, with the last words of the process
-                figures.line("failed", {**said, "words": _anonymous(str(failed))})
-                return []
+        kept = None if given.kept is None else given.kept / f"{name}-{program}-{seed}.json"
+        shipped = _read(kept, given.seconds)
+        if shipped is None:
+            with tempfile.TemporaryDirectory(prefix="build-peers-") as folder:
+                try:
+                    shipped = _one(program, data, Path(folder), seed, given)
+                except SystemExit as failed:  # of `child`, with the last words of the process
+                    figures.line("failed", {**said, "words": _anonymous(str(failed))})
+                    return []
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps({"asked": given.seconds, **asdict(shipped)}))
         done.append(shipped)
         score = _score([_rows(data, shipped)])
         values = {"score": score, "seconds": shipped.seconds, "size_bytes": shipped.size_bytes}
         values |= {"latency_ms": shipped.latency_ms, **shipped.details}
         figures.line("shipped", {**said, **values})
     return done
+
+
+def _read(kept: Path | None, seconds: float) -> Shipped | None:
+    """What an earlier call kept there, if it was given the same seconds."""
+    if kept is None or not kept.is_file():
+        return None
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    return Shipped(**found) if found.pop("asked") == seconds else None
 
 
 def _one(program: str, data: Path, folder: Path, seed: int, given: argparse.Namespace) -> Shipped:

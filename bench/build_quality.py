@@ -1,6 +1,7 @@
 """build_quality: what `build` reaches on the three sets that it was made on.
 
     python bench/build_quality.py [--only mnist sign-digits multi30k] [--scale 0.1]
+    python bench/build_quality.py --only sign-digits --side-by-side --threads 1
 
 mnist: 5 minutes and at most 50 KB, test accuracy, mean of three seeds. sign-digits: 10 minutes a
 fold, people kept together, beside `train` with its default techniques in the same time, over all
@@ -12,8 +13,10 @@ what was asked, and the table says by how much they were shortened.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -55,10 +58,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
     parser.add_argument("--scale", type=float, default=1.0, help="of every budget")
     parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--side-by-side", action="store_true", help="sign-digits: both verbs at once, a core each"
+    )
     given = parser.parse_args()
     if given.quick:
         given.only, given.scale, given.seeds = ["sign-digits"], 0.05, 1
-    figures = Figures("build_quality", given)
+    parts = given.only if set(given.only) != set(PARTS) else None
+    figures = Figures("build_quality", given, parts)
     rows, summary = [], {}
     for name in given.only:
         part = PARTS[name]
@@ -71,13 +78,18 @@ def main() -> None:
 
 
 def _shipped(
-    given: argparse.Namespace, verb: str, source: str, budget: float, *words: str
+    given: argparse.Namespace,
+    verb: str,
+    source: str,
+    budget: float,
+    *words: str,
+    core: int | None = None,
 ) -> Shipped:
-    """Ends the script where nothing was shipped."""
+    """Ends the script where nothing was shipped. `core`: the only one that it may use."""
     threads = ["--threads", str(given.threads)] if given.threads else []
     with tempfile.TemporaryDirectory(prefix="build-quality-") as folder:
         run = Path(folder) / "run"
-        done = built(verb, source, budget, run, *words, *threads)
+        done = built(verb, source, budget, run, *words, *threads, core=core)
         if not done.shipped:
             raise SystemExit(f"{verb} {source} failed ({done.code}):\n{done.said}")
         found = answered(run, f"{source}:test")
@@ -118,9 +130,8 @@ def _sign_digits(
     done: dict[str, list[Shipped]] = {"train": [], "build": []}
     for fold in range(folds):
         words = ("--group-by", "groups.csv", "--fold", f"{fold}/5", "--seed", str(fold))
-        for verb, kept in done.items():
-            one = _shipped(given, verb, source, budget, *words)
-            kept.append(one)
+        for verb, one in _both(given, source, budget, words).items():
+            done[verb].append(one)
             values = {"verb": verb, "fold": fold, "accuracy": one.quality}
             values |= {"size_bytes": one.size_bytes, "seconds": one.seconds}
             figures.line("sign-digits", values)
@@ -148,6 +159,24 @@ def _sign_digits(
     counts = {"both": counted.both, "only_train": counted.only_before}
     counts |= {"only_build": counted.only_after, "neither": counted.neither}
     return row, {"gap": [gap.value, gap.low, gap.high], "method": gap.method, **counts}
+
+
+def _both(
+    given: argparse.Namespace, source: str, budget: float, words: Sequence[str]
+) -> dict[str, Shipped]:
+    """What `train` and `build` ship, one after the other or each on a core of its own."""
+    verbs = ("train", "build")
+    if not given.side_by_side:
+        return {verb: _shipped(given, verb, source, budget, *words) for verb in verbs}
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < len(verbs):
+        raise SystemExit("--side-by-side needs two cores")
+
+    def shipped(number: int) -> Shipped:
+        return _shipped(given, verbs[number], source, budget, *words, core=allowed[number])
+
+    with ThreadPoolExecutor(len(verbs)) as pool:
+        return dict(zip(verbs, pool.map(shipped, range(len(verbs))), strict=True))
 
 
 def _multi30k(

@@ -24,6 +24,7 @@ from shoestring.core import jobs
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Listener, Quiet
+from shoestring.core.machine import cores
 from shoestring.core.run import Recipe
 from shoestring.core.techniques import Technique
 from shoestring.engine import alone, store
@@ -144,5 +145,5 @@ def _side_by_side(plan: Plan, processes: int) -> Plan:
         return plan
     if not can_share():
         raise UserError("processes side by side need a system with file locks; leave them out")
-    threads = plan.recipe.threads or max(1, (os.cpu_count() or 1) // processes)
+    threads = plan.recipe.threads or max(1, cores() // processes)
     return replace(plan, processes=processes, recipe=replace(plan.recipe, threads=threads))

@@ -9,6 +9,7 @@ from typing import Any
 
 from shoestring import plugins
 from shoestring.core.errors import UserError
+from shoestring.core.machine import cores
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe
 from shoestring.engine import store
@@ -90,9 +91,9 @@ def opened_again(recipe: Recipe, without: Sequence[str]) -> Recipe:
 
 def _checked(recipe: Recipe) -> None:
     """Values that no training can start from."""
-    if (recipe.threads or 0) > MOST_THREADS * (os.cpu_count() or 1):
+    if (recipe.threads or 0) > MOST_THREADS * cores():
         raise UserError(
-            f"threads {recipe.threads} is far more than the {os.cpu_count()} cores of this machine"
+            f"threads {recipe.threads} is far more than the cores that it may use here ({cores()})"
         )
     if recipe.seed < 0:
         raise UserError(f"seed is 0 or above, not {recipe.seed}")

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from shoestring import __version__, plugins
 from shoestring.bundle import bundle as bundles
+from shoestring.core import machine
 from shoestring.core.errors import UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.protocols import Examples, Outcomes, Progress, silent
@@ -100,7 +101,7 @@ def graded(
 def latency(folder: Path, seconds: float) -> Plain:
     """{name: {"median", "p95", "repeats"}} in milliseconds: one thread, one input at a time or a
     batch; what is in `ON_ALL` again on all cores, where there are more, with "threads"."""
-    cores = _cores()
+    cores = machine.cores()
     timed = bundles.load(folder, threads=1).predictor.latency_inputs()
     again = [name for name in ON_ALL if name in timed and cores > 1]
     alone = seconds * (1 - ALL_SHARE) if again else seconds
@@ -111,13 +112,6 @@ def latency(folder: Path, seconds: float) -> Plain:
         line = _timed(timed[name], seconds * ALL_SHARE / len(again))
         found[f"{name} on all cores"] = {**line, "threads": cores}
     return found
-
-
-def _cores() -> int:
-    """That this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _peak_bytes() -> int | None:

@@ -15,6 +15,7 @@ import torch.utils.deterministic
 
 from shoestring import __version__
 from shoestring.core.errors import UserError
+from shoestring.core.machine import cores
 from shoestring.core.receipt import Plain
 
 PRECISIONS = ("float32", "bfloat16")
@@ -73,15 +74,13 @@ def autocast(device: str, precision: str | None) -> AbstractContextManager[None]
 
 def default_threads() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0))))
-    return torch.get_num_threads()
+    return max(1, min(torch.get_num_threads(), cores()))
 
 
-def busy(cores: int) -> bool:
-    """Whether other work wants more than all cores, so that one thread is better than several,
+def busy(count: int) -> bool:
+    """Whether other work wants more than so many cores, so that one thread is better than several,
     which wait for each other at every operation: steps can take twenty times as long then."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * cores
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * count
 
 
 def usable_threads(recorded: int | None, clock: bool) -> int:

@@ -5,7 +5,6 @@ processes; measured on steps that are thrown away.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -220,8 +219,7 @@ def _processes(search: Search, asked: Asked, seconds: float | None) -> int:
         return asked.processes
     if search.run.recipe.device != "cpu" or (seconds is not None and seconds < ALONE_SECONDS):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    allowed = min(cores or 1, device.default_threads())
+    allowed = device.default_threads()
     return max(1, min(allowed // (search.run.recipe.threads or 1), search.trials))
 
 

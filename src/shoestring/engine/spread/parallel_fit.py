@@ -12,6 +12,7 @@ from shoestring.core.budget import Budget, Cost, Meter
 from shoestring.core.errors import UserError
 from shoestring.core.layout import Layout
 from shoestring.core.listener import Listener
+from shoestring.core.machine import cores
 from shoestring.core.plain import from_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.run import Recipe, Run
@@ -21,7 +22,7 @@ from shoestring.engine import store, tensorfile
 from shoestring.engine.apply import noted
 from shoestring.engine.spread import launched
 from shoestring.engine.spread.parallel_crew import Crew
-from shoestring.engine.spread.parallel_job import FITTED, Fitted, Job, free_cores
+from shoestring.engine.spread.parallel_job import FITTED, Fitted, Job
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,7 @@ def remarked(run: Run, layout: Layout, found: Fitted, start_seconds: float) -> R
 def threaded(recipe: Recipe, layout: Layout) -> Recipe:
     """The recipe with the threads of each process written out: the cores, shared out."""
     beside = launched.beside() or layout.workers
-    threads = recipe.threads or max(1, free_cores() // beside)
+    threads = recipe.threads or max(1, cores() // beside)
     return replace(recipe, threads=threads)
 
 
@@ -96,7 +97,7 @@ def enough(recipe: Recipe, layout: Layout, oversubscribe: bool) -> None:
     """Raises UserError for more processes than there is room for, with what is free."""
     if oversubscribe or launched.count():
         return
-    free, what = free_cores(), "processor core"
+    free, what = cores(), "processor core"
     if recipe.device.startswith("cuda"):
         import torch
 

@@ -5,7 +5,6 @@ back. No torch.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,13 +109,6 @@ def _error(plain: Plain) -> UserError:
     kinds = (errors.DataError, errors.BundleError, errors.RunError, errors.Interrupted)
     kind = {k.__name__: k for k in kinds}.get(plain["kind"], UserError)
     return kind(plain["message"])
-
-
-def free_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def resumable(run: Run) -> str:

@@ -5,10 +5,10 @@ The figures were found on validation splits of MNIST and sign-digits; docs/log.m
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
+from shoestring.core.machine import cores
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe
@@ -140,7 +140,7 @@ def _epochs(recipe: Recipe, network: Plain, dataset: Dataset, seconds: float | N
     if seconds is None:
         return LONG_EPOCHS
     forward = _macs(network, dataset.facts)
-    rate = CORE_RATE * (recipe.threads or os.cpu_count() or 1)
+    rate = CORE_RATE * (recipe.threads or cores())
     return seconds * rate / (2 * 3 * forward) / count
 
 

@@ -5,7 +5,6 @@ Shapes: B pictures, H height, W width, C channels, K labels. Runs without torch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.core.errors import BundleError, UserError
+from shoestring.core.machine import cores
 from shoestring.core.protocols import Examples, Outcomes, Progress
 from shoestring.core.receipt import Plain
 from shoestring.tasks.images.options import AnswerOptions
@@ -194,16 +194,16 @@ def _in_parallel(
     if len(window) < 2:  # no threads for one picture
         yield from ((name, work(source)) for name, source in window)
         return
-    cores = os.cpu_count() or 1
-    window += islice(pairs, max(0, cores - 2))
-    with ThreadPoolExecutor(cores) as pool:
+    count = cores()
+    window += islice(pairs, max(0, count - 2))
+    with ThreadPoolExecutor(count) as pool:
         while window:
             yield from zip(
                 [name for name, _ in window],
                 pool.map(work, [source for _, source in window]),
                 strict=True,
             )
-            window = list(islice(pairs, cores))
+            window = list(islice(pairs, count))
 
 
 def _checked(facts: Plain) -> Plain:

@@ -5,11 +5,11 @@ The figures were found on the validation split of Multi30k; docs/log.md has the 
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
 from shoestring.core.errors import UserError
+from shoestring.core.machine import cores
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Recipe
@@ -117,7 +117,7 @@ def _epochs(recipe: Recipe, batch_size: int, pieces: int, seconds: float | None)
         return recipe.epochs
     if seconds is None:
         return LONG_EPOCHS
-    return seconds * CORE_RATE * (recipe.threads or os.cpu_count() or 1) / max(1, pieces)
+    return seconds * CORE_RATE * (recipe.threads or cores()) / max(1, pieces)
 
 
 def epochs(recipe: Recipe, dataset: Dataset, seconds: float | None) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shoestring.core import machine
 from shoestring.tasks.images.reading import decoders, reader
 from shoestring.tasks.images.reading.preprocess import resize_graph
 from tests.tasks.images.drawn import noise, save
@@ -180,4 +181,4 @@ def test_a_second_plan_has_workers_of_its_own(
             assert sum(count for _, count, _, _ in parts) == len(files)
     pixels = np.fromfile(tmp_path / "pixels", np.uint8).reshape(len(files), 16, 16, 3)
     assert np.array_equal(pixels[10], noise(10))
-    assert len(started) == 2 * decoders.cores()
+    assert len(started) == 2 * machine.cores()

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import shoestring
+from shoestring.core.machine import cores
 from shoestring.tasks.images.reading.preprocess import Resizer
 from shoestring.tasks.images.reading.reader import BROKEN, RECORD, Chunk, Plan, read_files
 
@@ -37,13 +38,6 @@ _KILLED = "it brings the decoder down (the process that read it died)"
 
 _Process = subprocess.Popen[bytes]
 Part = tuple[int, int, set[int], dict[int, str]]  # first, count, statuses, reasons by position
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def create(folder: Path, count: int, plan: Plan) -> None:
