@@ -141,7 +141,8 @@ def _read(kept: Path | None, seconds: float) -> Shipped | None:
 
 def _one(program: str, data: Path, folder: Path, seed: int, given: argparse.Namespace) -> Shipped:
     if program == OURS:
-        done = built(given.verb, data, given.seconds, folder / "run", "--seed", str(seed))
+        words = ["--seed", str(seed), *_direction(data)]
+        done = built(given.verb, data, given.seconds, folder / "run", *words)
         if not done.shipped:
             raise SystemExit(f"shoestring {given.verb} failed ({done.code}):\n{done.said}")
         found = asked(folder / "run", data)
@@ -158,6 +159,12 @@ def _one(program: str, data: Path, folder: Path, seed: int, given: argparse.Name
     return Shipped(
         trained.seconds, size, answered["latency_ms"], answered["answers"], trained.found
     )
+
+
+def _direction(data: Path) -> list[str]:
+    """Which language is translated into which has to be said; nothing has of pictures."""
+    languages = json.loads((data / "made.json").read_text(encoding="utf-8")).get("languages")
+    return ["--source", languages[0], "--target", languages[1]] if languages else []
 
 
 def _joey(data: Path, folder: Path, seed: int, given: argparse.Namespace) -> Shipped:

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from shoestring.core.errors import UserError
+from shoestring.core.run import name_of
 from shoestring.report import document
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _places(words: str) -> bool:
     from shoestring import plugins
     from shoestring.core.techniques import Placer
 
-    return issubclass(plugins.technique_class(words.partition(":")[0]), Placer)
+    return issubclass(plugins.technique_class(name_of(words)), Placer)
 
 
 def _kinds(options: type[Any]) -> dict[str, _Kind]:

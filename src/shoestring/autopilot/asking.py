@@ -11,7 +11,7 @@ from shoestring import plugins
 from shoestring.core.errors import UserError
 from shoestring.core.machine import cores
 from shoestring.core.plain import from_plain, to_plain
-from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe
+from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, name_of
 from shoestring.engine import store
 
 MOST_THREADS = 8  # times the cores; far above it torch crashes
@@ -66,8 +66,8 @@ def asked(
         task=task.name,
         options=to_plain(given),
         without=(*base.without, *without),
-        hooks=tuple(h for h in base.hooks if h.partition(":")[0] not in without),
-        then=tuple(h for h in base.then if h.partition(":")[0] not in without),
+        hooks=tuple(h for h in base.hooks if name_of(h) not in without),
+        then=tuple(h for h in base.then if name_of(h) not in without),
         **named,
     )
     _checked(full)
@@ -78,7 +78,7 @@ def opened_again(recipe: Recipe, without: Sequence[str]) -> Recipe:
     """The recipe with what these techniques of it had written into other fields left open."""
     changes: dict[str, Any] = {}
     for words in recipe.hooks:
-        if words.partition(":")[0] in without:
+        if name_of(words) in without:
             for place in getattr(plugins.technique(words), "writes", ()):
                 name, _, option = place.partition(".")
                 held = changes.get(name, getattr(recipe, name))

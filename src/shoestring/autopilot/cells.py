@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from shoestring import plugins
 from shoestring.autopilot.ablation import RUNS, Plan, folder_of, write
 from shoestring.autopilot.beside import Mates, claimed
-from shoestring.autopilot.design import Cell, name_of
+from shoestring.autopilot.design import Cell
 from shoestring.autopilot.train import completed, loaded
 from shoestring.core import jobs
 from shoestring.core.budget import Budget
@@ -25,7 +25,7 @@ from shoestring.core.jobs import Job
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
-from shoestring.core.run import Recipe, Run
+from shoestring.core.run import Recipe, Run, name_of
 from shoestring.data.names import counted
 from shoestring.engine import store
 from shoestring.engine.effects import FEWEST_SEEDS

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Literal
 
 from shoestring.core.errors import UserError
+from shoestring.core.run import name_of
 
 MOST_FACTORIAL = 5  # techniques of which all combinations are trained: 32 recipes
 
@@ -143,7 +144,3 @@ class Design:
             absent = sum(i not in chosen for i in about)
             weights.append((self.cell(chosen).name, scale * (-1.0) ** absent))
         return Contrast(kind, " and ".join(self.techniques[i] for i in about), tuple(weights))
-
-
-def name_of(words: str) -> str:
-    return words.partition(":")[0]

@@ -15,7 +15,7 @@ from shoestring.bundle import bundle as bundles
 from shoestring.bundle import grade
 from shoestring.core.protocols import Dataset, Outcomes, Progress, Task
 from shoestring.core.receipt import Interval, Plain
-from shoestring.core.run import Run
+from shoestring.core.run import Run, name_of
 from shoestring.data import resample
 from shoestring.data.names import counted
 from shoestring.engine import shift, store
@@ -123,7 +123,7 @@ def rose(curve: Sequence[Plain]) -> bool:
 
 def advice(run: Run, fitness: Fitness, train_examples: int) -> tuple[Advice, ...]:
     """What to try, the first first: only techniques that this shoestring has."""
-    used = {words.partition(":")[0] for words in run.recipe.hooks}
+    used = {name_of(words) for words in run.recipe.hooks}
     epochs = epochs_of(run.curve)
     halved = [c for c in run.recipe.plan if c.rate_factor < 1]
     found: list[tuple[str, str]] = []
@@ -139,7 +139,7 @@ def advice(run: Run, fitness: Fitness, train_examples: int) -> tuple[Advice, ...
         found.append(("average", "averaged weights are judged better at the same cost"))
         found += _against_memory(used, train_examples, rose(run.curve))
     names = plugins.technique_names()
-    known = [(w, why) for w, why in found if w.partition(":")[0] in names or w.startswith("--")]
+    known = [(w, why) for w, why in found if name_of(w) in names or w.startswith("--")]
     return tuple(Advice(w if w.startswith("--") else f"--with {w}", why) for w, why in known)
 
 

@@ -13,7 +13,7 @@ from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain, Receipt
-from shoestring.core.run import Recipe, Run
+from shoestring.core.run import Recipe, Run, name_of
 from shoestring.core.techniques import Placer, Searcher, Technique
 from shoestring.engine import apply, derive, store
 from shoestring.engine.search.space import NUMBERS
@@ -46,12 +46,12 @@ def decided(run: Run, before: Recipe) -> Run:
     names = [n for n in SEARCHED if getattr(run.recipe, n) != getattr(before, n)]
     network = run.recipe.network.items()
     names += [f"{NETWORK}.{n}" for n, value in network if before.network.get(n, None) != value]
-    names += [w.partition(":")[0] for w in run.recipe.hooks if ":" in w and w not in before.hooks]
+    names += [name_of(w) for w in run.recipe.hooks if ":" in w and w not in before.hooks]
     hooks = []
     for words in run.recipe.hooks:
         technique = plugins.technique(words)
         if isinstance(technique, Searcher):
-            others = [name for name in names if name != words.partition(":")[0]]
+            others = [name for name in names if name != name_of(words)]
             words = plugins.words(_technique(technique.told(others)))
         hooks.append(words)
     receipts = list(run.receipts)
@@ -75,7 +75,7 @@ def seconds_left(
 ) -> float | None:
     """What searches leave of so many seconds to the fit."""
     every = [*map(plugins.technique, recipe.hooks), *chosen]
-    for technique in {plugins.words(t).partition(":")[0]: t for t in every}.values():
+    for technique in {name_of(plugins.words(t)): t for t in every}.values():
         if isinstance(technique, Searcher) and seconds is not None:
             seconds *= 1 - technique.seconds_share
     return seconds

@@ -14,6 +14,11 @@ SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
 RUN_VERSION = 1  # of run.json; a newer one is refused, an older one is read for ever
 
 
+def name_of(words: str) -> str:
+    """The name of a technique in its words: `augment` of `augment:strength=0.5`."""
+    return words.partition(":")[0]
+
+
 @dataclass(frozen=True)
 class PlanChange:
     """One line of the plan. The first is written before step 0, each later one before it takes
@@ -101,8 +106,8 @@ class Run:
 
     def with_hook(self, words: str) -> Run:
         """The same run with a technique added to its recipe, in the place of one of that name."""
-        name = words.partition(":")[0]
-        others = tuple(h for h in self.recipe.hooks if h.partition(":")[0] != name)
+        name = name_of(words)
+        others = tuple(h for h in self.recipe.hooks if name_of(h) != name)
         return self.with_recipe(hooks=(*others, words))
 
     def with_receipt(self, receipt: Receipt) -> Run:

@@ -13,7 +13,7 @@ from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import UserError
 from shoestring.core.plain import to_plain
 from shoestring.core.receipt import Interval, Receipt, Scores, Verdict
-from shoestring.core.run import Run
+from shoestring.core.run import Run, name_of
 from shoestring.core.techniques import Finisher, Hook, Technique
 from shoestring.engine import evidence, part, store
 
@@ -164,4 +164,4 @@ def now() -> str:
 
 
 def _name(technique: Technique) -> str:
-    return plugins.words(technique).partition(":")[0]
+    return name_of(plugins.words(technique))

@@ -22,7 +22,7 @@ from shoestring.core.listener import Listener, Quiet
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, Examples
 from shoestring.core.receipt import Receipt
-from shoestring.core.run import Run
+from shoestring.core.run import Run, name_of
 from shoestring.core.techniques import Hook
 from shoestring.engine import apply, part, store
 from shoestring.engine.interrupt import Interrupt
@@ -183,14 +183,14 @@ def tuned(
 def lasting(run: Run, hooks: Sequence[str] = ()) -> tuple[str, ...]:
     """Of the techniques that a run has been through, those whose work on its weights is to be
     kept in fits that go on from them, and that no hook of that name does."""
-    there = {words.partition(":")[0] for words in hooks}
+    there = {name_of(words) for words in hooks}
     named: dict[str, str] = {}
     for words in run.recipe.then[: done(run)]:
         technique = plugins.technique(words)
         if getattr(technique, "renews", False):
             named.clear()
         if getattr(technique, "lasts", False):
-            named[words.partition(":")[0]] = words
+            named[name_of(words)] = words
     return tuple(words for name, words in named.items() if name not in there)
 
 
@@ -236,7 +236,7 @@ def branch(run: Run) -> dict[str, Any]:
     """A run's own figures and its parents', as plain values that outlive its folder."""
     steps = [line for line in run.receipts if line.technique not in CLOSING]
     names = plugins.technique_names()
-    made = [line for line in steps if line.technique.partition(":")[0] in names and line.before]
+    made = [line for line in steps if name_of(line.technique) in names and line.before]
     seconds = sum(line.cost.wall_seconds for line in run.receipts if line.technique == "total")
     scores = run.scores
     return {

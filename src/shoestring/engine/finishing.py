@@ -12,7 +12,7 @@ from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import Interrupted, Skipped, UserError
 from shoestring.core.plain import to_plain
 from shoestring.core.receipt import Receipt, Status
-from shoestring.core.run import Run
+from shoestring.core.run import Run, name_of
 from shoestring.core.techniques import Finisher, Technique
 from shoestring.engine import apply, derive, store
 
@@ -48,7 +48,7 @@ def applied(
                 after = _unchanged(technique, run, str(skipped), "skipped", cost)
             made = True
         except Interrupted as error:
-            name = plugins.words(technique).partition(":")[0]
+            name = name_of(plugins.words(technique))
             raise Interrupted(f"stopped in {name}; {run.path} is as it was") from error
         finally:
             if not made:
@@ -64,7 +64,7 @@ def enough(technique: Technique, run: Run, budget: Budget) -> None:
     least = next((seconds for seconds in reversed(graded) if seconds > 0), sum(known))
     left = budget.remaining()
     if left < least:
-        name = plugins.words(technique).partition(":")[0]
+        name = name_of(plugins.words(technique))
         raise UserError(
             f"{max(0.0, left):.0f} s are too few for {name}: to export and grade what it makes "
             f"will take about {least:.0f} s, as it did for {run.path}"
@@ -100,7 +100,7 @@ def _unchanged(
     technique: Technique, run: Run, reason: str, status: Status, cost: Cost = Cost()
 ) -> Run:
     """A copy of the run with a line that says why the technique left it as it is."""
-    copy = derive.child(run, plugins.words(technique).partition(":")[0], scores=run.scores)
+    copy = derive.child(run, name_of(plugins.words(technique)), scores=run.scores)
     for path in run.path.iterdir():
         target = copy.path / path.name
         if path.name in (store.BUNDLE, store.WEIGHTS, store.METRICS, store.EVENTS, store.OUTCOMES):

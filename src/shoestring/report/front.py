@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from shoestring.core.receipt import Interval, Plain, Scores
+from shoestring.core.run import name_of
 from shoestring.report.words import all_visible, duration, milliseconds, quality, size
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def side_by_side(sheets: Sequence[Sheet]) -> Group:
             table.add_row(
                 "*" if one.front else "",
                 Text(one.name, style="bold" if one.front else ""),
-                one.made.partition(":")[0],
+                name_of(one.made),
                 *figures(one, field.metric),
             )
         titled = section(field.title, table)

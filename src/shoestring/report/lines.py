@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shoestring import plugins
 from shoestring.core.receipt import Plain, Receipt, Scores
+from shoestring.core.run import name_of
 from shoestring.report.words import gain, milliseconds, size
 
 SIZE, LATENCY, GAIN = CHANGES = ("size", "latency", "gain, 95% interval")
@@ -36,17 +37,17 @@ def verdict(line: Receipt) -> str:
     """Empty for work that is no technique, and so cannot be better or worse."""
     if line.status != "applied":
         return line.status
-    technique = line.technique.partition(":")[0] in plugins.technique_names()
+    technique = name_of(line.technique) in plugins.technique_names()
     return line.verdict if technique or line.verdict != "not measured" else ""
 
 
 def reasons(lines: Sequence[Receipt]) -> list[tuple[str, str, str]]:
     """(of which lines, their verdict, the reason), each said once for all that it holds for."""
-    names = [line.technique.partition(":")[0] for line in lines]
+    names = [name_of(line.technique) for line in lines]
     together: dict[tuple[str, str], list[Receipt]] = {}
     for line in lines:
         if line.reason:
-            name = line.technique.partition(":")[0]
+            name = name_of(line.technique)
             same = (verdict(line), line.reason.replace(name, "NAME"))
             together.setdefault(same, []).append(line)
     return [
@@ -61,7 +62,7 @@ def reasons(lines: Sequence[Receipt]) -> list[tuple[str, str, str]]:
 
 def _called(line: Receipt, names: Sequence[str]) -> str:
     """A technique's name, with its options where the receipt has several of that name."""
-    name = line.technique.partition(":")[0]
+    name = name_of(line.technique)
     return name if names.count(name) == 1 else line.technique.replace(",", ", ")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shoestring.core.receipt import Receipt
+from shoestring.core.run import name_of
 from shoestring.report.front import ancestors
 from shoestring.report.page_axes import Axis, Drawing, box, line, picture
 from shoestring.report.sheet import Sheet
@@ -57,7 +58,7 @@ def timeline(sheet: Sheet) -> Timeline:
     least = max(SHORTEST, longest[-1] if longest else 0.0)  # no style stands for two parts
     shown = [one for one in own if one.cost.wall_seconds >= least][:MOST_STYLES]
     parts = [
-        Part(one.technique.partition(":")[0], one.cost.wall_seconds, number)
+        Part(name_of(one.technique), one.cost.wall_seconds, number)
         for number, one in enumerate(shown)
     ]
     rest = used - sum(part.seconds for part in parts)

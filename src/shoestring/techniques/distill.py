@@ -13,7 +13,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.protocols import Batch, Draws, Feed, Network, Task
 from shoestring.core.receipt import Finding
-from shoestring.core.run import Run
+from shoestring.core.run import Run, name_of
 from shoestring.core.teaching import Learned, Lesson, Tutor
 from shoestring.core.techniques import Finisher, Hook
 
@@ -151,7 +151,7 @@ class Distill(Finisher, Hook):
             child = child.with_recipe(then=been)
         # What its own training is told.
         own = replace(self, teacher=str(run.path), student="same", start="nothing", epochs=None)
-        hooks = tuple(w for w in student.recipe.hooks if w.partition(":")[0] != "distill")
+        hooks = tuple(w for w in student.recipe.hooks if name_of(w) != "distill")
         told = own._taught(child.with_recipe(hooks=hooks, label_smoothing=None), budget)
         smoothing = told.recipe.label_smoothing
         made, weights, cost = derive.tuned(

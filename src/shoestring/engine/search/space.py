@@ -13,7 +13,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
-from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run
+from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run, name_of
 from shoestring.core.space import Range
 from shoestring.core.techniques import Finisher, Placer, Searcher
 
@@ -260,7 +260,7 @@ def _scaled(factor: float, usual: float) -> float | int:
 
 
 def _with_options(run: Run, name: str, given: Plain) -> Run:
-    words = next((w for w in run.recipe.hooks if w.partition(":")[0] == name), None)
+    words = next((w for w in run.recipe.hooks if name_of(w) == name), None)
     kind = plugins.technique_class(name)
     try:
         changed = kind(**given) if words is None else _changed(plugins.technique(words), given)
@@ -296,5 +296,5 @@ def _value_at(recipe: Recipe, architecture: Plain, path: str) -> Any:
         return getattr(recipe, path)
     if first == NETWORK:
         return recipe.network.get(option, architecture.get(option))
-    words = next((w for w in recipe.hooks if w.partition(":")[0] == first), first)
+    words = next((w for w in recipe.hooks if name_of(w) == first), first)
     return getattr(plugins.technique(words), option)

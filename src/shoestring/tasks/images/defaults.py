@@ -11,7 +11,7 @@ from typing import Any
 from shoestring.core.machine import cores
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
-from shoestring.core.run import Recipe
+from shoestring.core.run import Recipe, name_of
 from shoestring.tasks.images import layers, pretrained
 
 AUGMENT: Plain = {
@@ -63,7 +63,7 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
         return _classic(replace(recipe, hooks=tuple(hooks)))
     from_elsewhere = network["kind"] in pretrained.KINDS
     gentle = PROBE_RATE if any(map(_is_probe, hooks)) else PRETRAINED_RATE
-    chosen = {words.partition(":")[0] for words in hooks} | set(recipe.without)
+    chosen = {name_of(words) for words in hooks} | set(recipe.without)
     if "augment" not in chosen:
         hooks.append(_words(usual))
     return _filled(
@@ -147,7 +147,7 @@ def _epochs(recipe: Recipe, network: Plain, dataset: Dataset, seconds: float | N
 def _starts_elsewhere(recipe: Recipe, dataset: Dataset, count: int, seconds: float | None) -> bool:
     """Whether to begin with weights from elsewhere where nothing was said: on a small set of
     photos, with the weights at hand and the time to go through the set a few times."""
-    chosen = {words.partition(":")[0] for words in recipe.hooks} | set(recipe.without)
+    chosen = {name_of(words) for words in recipe.hooks} | set(recipe.without)
     photos = dataset.facts["channels"] == 3 and min(dataset.facts["size"]) >= PHOTO_SIDE
     if recipe.network or "transfer" in chosen or not photos or count >= SMALL_PHOTOS:
         return False

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Plain
-from shoestring.core.run import Recipe
+from shoestring.core.run import Recipe, name_of
 from shoestring.core.sizing import Candidate, Probe
 from shoestring.tasks.images import defaults, layers, pretrained
 
@@ -44,7 +44,7 @@ def candidates(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Seque
 
 def probe(recipe: Recipe, dataset: Dataset) -> Probe | None:
     """A last layer on the features of EfficientNet-Lite0, on a small set of photos."""
-    said = {words.partition(":")[0] for words in recipe.hooks} | set(recipe.without)
+    said = {name_of(words) for words in recipe.hooks} | set(recipe.without)
     height, width = dataset.facts["size"]
     photos = dataset.facts["channels"] == 3 and min(height, width) >= defaults.PHOTO_SIDE
     small = len(dataset.train) < defaults.SMALL_PHOTOS
