@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shoestring import plugins
 from shoestring.core.errors import DataError, RunError, UserError
 from shoestring.core.protocols import silent
 from shoestring.core.run import Run
+
+Hashes = NDArray[np.uint64]
 
 
 def by_start(start: str, parent: Run, run: Run) -> None:
@@ -23,14 +26,20 @@ def by_start(start: str, parent: Run, run: Run) -> None:
         return
     task = plugins.task(run.task)
     try:
-        learned = np.asarray(task.load(own, silent).train.hashes)
-        judged = np.asarray(task.load(other, silent).validation.hashes)
+        learned = task.load(own, silent).train.hashes
+        judged = task.load(other, silent).validation.hashes
     except (DataError, RunError):
         return
+    refuse(start, learned, judged, "this run", "what it is worth as a start")
+
+
+def refuse(name: str, learned: Hashes, judged: Hashes, whose: str, measured: str) -> None:
+    """Raises UserError where the examples that `name` learned from (their hashes) hold some of the
+    validation examples that `measured` is to be measured on."""
     count = int(np.isin(judged, learned).sum())
     if count:
         raise UserError(
-            f"{start} was trained on {count} of the {len(judged)} validation examples of this "
-            "run, so what it is worth as a start could not be measured; train both on the same "
-            "split (split_seed, fold, shares)"
+            f"{name} was trained on {count} of the {len(judged)} validation examples of {whose}, "
+            f"so {measured} could not be measured; train both on the same split (split_seed, "
+            "fold, shares)"
         )

@@ -181,7 +181,7 @@ class Distill(Finisher, Hook):
         unlike = ""
         if named.kind in ("run", "bundle"):
             unlike = task.unlike(named.facts, named.files, run)
-            doubt = teacher.unseen(named, run)
+            doubt = teacher.doubtful(named, run)
             if doubt:
                 run = replace(run, findings=(*run.findings, Finding("teacher", 0, doubt)))
         level: Level | None = self.level

@@ -104,10 +104,10 @@ def test_changed_examples_are_shown_anew(run: Run, tmp_path: Path) -> None:
 def test_a_teacher_that_saw_the_student_s_validation_is_refused(run: Run, tmp_path: Path) -> None:
     named = teacher.named(str(run.path), run.task)
     same, _ = student(run, tmp_path / "same", 1)
-    teacher.unseen(named, same)
+    teacher.doubtful(named, same)
     other, _ = student(run, tmp_path / "other", 1, options={"split_seed": 5})
     with pytest.raises(UserError, match=r"was trained on \d+ of the \d+ validation examples"):
-        teacher.unseen(named, other)
+        teacher.doubtful(named, other)
 
 
 def test_a_teacher_whose_data_are_gone_teaches_nevertheless(run: Run, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_teacher_whose_data_are_gone_teaches_nevertheless(run: Run, tmp_path: 
     kept = store.read(copy)
     store.write_finished(kept.with_recipe(source=str(tmp_path / "gone"), fingerprint="gone"))
     other, _ = student(run, tmp_path / "other", 1, options={"split_seed": 5})
-    teacher.unseen(teacher.named(str(copy), run.task), other)
+    teacher.doubtful(teacher.named(str(copy), run.task), other)
 
 
 def test_every_label_has_one_place(run: Run, tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shoestring import plugins
 from shoestring.core import jobs
 from shoestring.core.budget import Budget
@@ -21,7 +19,7 @@ from shoestring.core.plain import to_plain
 from shoestring.core.quantizing import LAYERS
 from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
-from shoestring.engine import derive, store, tensorfile
+from shoestring.engine import derive, store, tensorfile, unseen
 
 if TYPE_CHECKING:
     import torch
@@ -113,15 +111,9 @@ def _unseen(first: Run, run: Run) -> None:
     """Refuses a member that learned from what the ensemble is to be judged on."""
     if run.recipe.fingerprint == first.recipe.fingerprint:
         return
-    judged = np.asarray(derive.dataset_of(first).validation.hashes)
-    learned = np.asarray(derive.dataset_of(run).train.hashes)
-    count = int(np.isin(judged, learned).sum())
-    if count:
-        raise UserError(
-            f"{run.path} was trained on {count} of the {len(judged)} validation examples of "
-            f"{first.path}, so what they gain together could not be measured; train them on the "
-            "same split"
-        )
+    judged = derive.dataset_of(first).validation.hashes
+    learned = derive.dataset_of(run).train.hashes
+    unseen.refuse(str(run.path), learned, judged, str(first.path), "what they gain together")
 
 
 def _weights(run: Run) -> dict[str, torch.Tensor]:

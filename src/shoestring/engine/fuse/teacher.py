@@ -26,7 +26,7 @@ from shoestring.core.run import Run
 from shoestring.core.teaching import Opinion, Tutor
 from shoestring.core.techniques import Hook
 from shoestring.data import cache
-from shoestring.engine import derive, seal, store
+from shoestring.engine import derive, seal, store, unseen
 from shoestring.engine.device import autocast
 from shoestring.engine.fuse import imitation
 
@@ -103,7 +103,7 @@ def checked(words: str, recorded: str, task: str) -> Named:
     return found
 
 
-def unseen(teacher: Named, run: Run) -> str:
+def doubtful(teacher: Named, run: Run) -> str:
     """Raises UserError for a teacher that learned from what the student is judged on: it would
     tell the answers. Where that cannot be told, because its data are gone or, of a bundle, were
     others than the student's, a sentence that says so."""
@@ -117,16 +117,11 @@ def unseen(teacher: Named, run: Run) -> str:
     if parent.recipe.fingerprint == run.recipe.fingerprint:
         return ""
     try:
-        learned = np.asarray(derive.dataset_of(parent).train.hashes)
+        learned = derive.dataset_of(parent).train.hashes
     except (DataError, RunError):
         return doubt
-    judged = np.asarray(derive.dataset_of(run).validation.hashes)
-    count = int(np.isin(judged, learned).sum())
-    if count:
-        raise UserError(
-            f"{teacher.words} was trained on {count} of the {len(judged)} validation examples of "
-            "the student; train them on the same split"
-        )
+    judged = derive.dataset_of(run).validation.hashes
+    unseen.refuse(teacher.words, learned, judged, "the student", "what it teaches")
     return ""
 
 
