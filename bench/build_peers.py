@@ -82,7 +82,8 @@ def main() -> None:
     if given.quick:
         given.seeds, given.seconds, given.sets = 1, 30.0, ["digits"]
         given.programs = [OURS, "kerastuner"]
-    figures = Figures("build_peers", given)
+    kinds = {"pictures" if name in _picture_sets.SETS else "texts" for name in given.sets}
+    figures = Figures("build_peers", given, None if len(kinds) > 1 else sorted(kinds))
     rows, summary = [], {}
     for name in given.sets:
         data = build_data.made(name, given.folder)

@@ -155,6 +155,11 @@ def options_from(kind: type[Any], given: dict[str, Any], owner: str, escaped: bo
         raise UserError(f"{owner}: {error}") from error
 
 
+def option(kind: type[Any], name: str, value: Any, owner: str) -> Any:
+    """A single option of an options dataclass, as its type; UserError for what it does not take."""
+    return _convert(value, typing.get_type_hints(kind)[name], f"{owner}: {name}")
+
+
 # Signs that words are divided at, as they stand inside a value: names of folders hold them.
 _ESCAPES = {"%": "%25", ",": "%2C", "+": "%2B"}
 

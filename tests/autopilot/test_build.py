@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import shoestring
 from shoestring.autopilot import build_step, building, planning, shipping
+from shoestring.autopilot.build_record import Record
+from shoestring.core.budget import Budget
 from shoestring.core.decisions import BuildPlan
 from shoestring.core.errors import DataError, Interrupted, LimitsMissed, RunError, UserError
-from shoestring.core.run import Run
+from shoestring.core.limits import Limits
+from shoestring.core.listener import Quiet
+from shoestring.core.run import Recipe, Run
 from shoestring.engine import pacing, store
 from tests import tiny
 
@@ -85,7 +91,7 @@ def test_the_test_split_was_opened_once_at_the_end(run: Run) -> None:
 
 def test_limits_and_decisions_are_shown(run: Run) -> None:
     sheet = shoestring.receipt(run.path)
-    assert sheet.limits["size_bytes"] == SMALL
+    assert sheet.limits.size_bytes == SMALL
     assert sheet.asked_seconds == BUDGET
     text = str(sheet)
     for words in ("Decisions", "network: ", "expected: ", "got: ", "ship: "):
@@ -201,6 +207,47 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(
             built(source, tmp_path / "a", max_size=None)
     run = shoestring.build(resume=True, out=tmp_path / "a")
     assert isinstance(run, Run) and shoestring.verify(run.path)["ok"]
+
+
+def test_a_disk_that_is_full_in_the_only_fit_is_told_too(
+    quick: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        own = SimpleNamespace(**{**vars(os), "fsync": full})  # of nobody else
+        patch.setattr("shoestring.bundle.bundle.os", own)
+        with pytest.raises(RunError, match=r"disk is full.*build --resume --out"):
+            built(source, tmp_path / "a")
+    run = shoestring.build(resume=True, out=tmp_path / "a")
+    assert isinstance(run, Run) and shoestring.verify(run.path)["ok"]
+
+
+def test_a_fit_that_goes_on_has_no_more_than_the_build_has_left(
+    quick: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = []
+
+    def stopped(_: Run, __: object, clock: Budget, *___: object) -> Run:
+        clocks.append(clock)
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(build_step.train, "fitted", stopped)
+    with pytest.raises(Interrupted):
+        built(source, tmp_path / "a")
+    assert 0 < clocks[0].remaining() < BUDGET
+    store.write_spent(tmp_path / "a", store.Spent(BUDGET - 10, BUDGET))
+    with pytest.raises(Interrupted):
+        shoestring.build(resume=True, out=tmp_path / "a")
+    assert clocks[1].remaining() < 10
+
+
+def test_the_seconds_of_a_killed_process_are_no_start(tmp_path: Path) -> None:
+    record = Record(Recipe("images", "mnist"), Limits(), 40.0)
+    work = building.Work(tmp_path, record, Budget(40.0, spent=30.0), Quiet())
+    assert work._start_seconds < 1
+    assert work.clock.remaining() < 11
 
 
 def test_other_data_are_not_gone_on_with(

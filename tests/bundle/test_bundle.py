@@ -342,6 +342,15 @@ def test_recorded_scores_hold_the_size_that_the_bundle_then_has(folder: Path) ->
     assert bundle.record_scores(folder, scores) == recorded
 
 
+def test_a_label_is_no_markup_on_the_card() -> None:
+    hostile = ["a` <b>x<`", "d\n\n# Owned\n", "\u202eevil"]
+    named = {**facts(classes=3), "labels": hostile}
+    text = card.card({"task": "images", "facts": named, "data": {"source": "my `# x\n# y"}})
+    assert "``a` <b>x<` ``" in text.replace("`` a", "``a")
+    assert not any(line.startswith(("# Owned", "# y")) for line in text.splitlines())
+    assert "\u202e" not in text and "`\\u202eevil`" in text
+
+
 def test_the_card_tells_what_is_known() -> None:
     text = card.card(
         {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoestring.data import names
 from shoestring.data.names import counted, natural_key, printable, split_of
 
 
@@ -41,3 +44,12 @@ def test_words_agree_with_their_number() -> None:
     assert counted(1, "step") == "1 step"
     assert counted(0, "step") == "0 steps"
     assert counted(2000, "class has", "classes have") == "2,000 classes have"
+
+
+@given(st.text(max_size=20))
+def test_a_name_in_code_is_one_span(name: str) -> None:
+    span = names.code(name)
+    fence = span[: len(span) - len(span.lstrip("`"))]
+    inner = span[len(fence) : -len(fence)]
+    assert span.endswith(fence) and len(span.splitlines()) == 1
+    assert all(len(run) < len(fence) for run in re.findall("`+", inner))

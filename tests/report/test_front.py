@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,12 +79,21 @@ def test_each_ancestor_is_a_point_once() -> None:
 
 def test_the_strictest_limit_counts() -> None:
     total = SHEET.receipts[-1]
-    said = ({"size_bytes": 200}, {"size_bytes": 100, "quality": 0.9}, {})
+    said = ({"size_bytes": 20_000}, {"size_bytes": 10_000, "quality": 0.9}, {})
     sheets = [
         replace(SHEET, receipts=(replace(total, options={**total.options, "limits": one}),))
         for one in said
     ]
-    assert front.limits(sheets) == Limits(size_bytes=100, quality=0.9)
+    assert front.limits(sheets) == Limits(size_bytes=10_000, quality=0.9)
+
+
+@pytest.mark.parametrize(
+    "damaged", [{"size_bytes": "x", "more": 1}, {"quality": float("nan")}, {"size_bytes": 1}, 3]
+)
+def test_a_damaged_limit_is_none(damaged: object) -> None:
+    total = SHEET.receipts[-1]
+    options = {**total.options, "limits": damaged}
+    assert not replace(SHEET, receipts=(replace(total, options=options),)).limits
 
 
 def test_the_picture_has_a_point_for_each_that_has_both_measures() -> None:

@@ -11,6 +11,7 @@ from shoestring.core.receipt import Interval, Receipt, Scores
 from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
 from shoestring.report import page, page_view, text
+from shoestring.report.again import commands
 from shoestring.report.sheet import receipt
 
 SCORES = Scores(
@@ -108,3 +109,43 @@ def test_points_that_lie_on_each_other_share_a_label(tmp_path: Path) -> None:
     twin = replace(run.receipts[0], technique="first fit", after=replace(SCORES, quality=0.9499))
     store.write_finished(replace(run, receipts=(twin, *run.receipts[1:])))
     assert ">1, 2</text>" in page.html([folder])
+
+
+def test_how_to_reproduce_says_all_that_a_build_was_told(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    run = store.read(folder)
+    asked = {
+        "options": {"source": "en", "target": "de", "lowercase": True, "group_by": "a b"},
+        "techniques": ["tune:trials=8", "augment:flip=no"],
+        "without": ["ensemble"],
+        "network": {"kind": "compact", "width": 16},
+        "seed": 3,
+        "threads": 1,
+    }
+    total = replace(run.receipts[-1], options={**run.receipts[-1].options, "asked": asked})
+    store.write_finished(replace(run, receipts=(*run.receipts[:-1], total)))
+    (line,) = (row for row in commands(receipt(folder)).splitlines() if " build " in row)
+    assert line.startswith("shoestring build 'my photos' --budget 60s --max-size 50000")
+    for words in (
+        "--min-quality 0.92",
+        "--source en --target de --lowercase --group-by 'a b'",
+        "--with tune:trials=8 --with augment:flip=no --without ensemble",
+        "--network compact:width=16 --seed 3 --threads 1",
+    ):
+        assert words in line
+
+
+def test_a_damaged_run_is_shown_all_the_same(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    whole = {"step": 10, "train_loss": 0.5, "validation_loss": 0.4, "quality": 0.9, "epoch": 1.0}
+    curve = (whole, {**whole, "step": 20, "train_loss": float("nan")}, {"step": 30, "quality": 1.0})
+    scores = replace(SCORES, latency_ms={"model": {}})
+    run = replace(store.read(folder), curve=curve, scores=scores)
+    total = replace(
+        run.receipts[-1],
+        options={**run.receipts[-1].options, "limits": {"size_bytes": 3, "more": "x"}, "asked": 7},
+    )
+    store.write_finished(replace(run, receipts=(*run.receipts[:-1], total)))
+    html = page.html([folder, written(tmp_path / "b")])
+    assert "Loss" in html
+    assert "shoestring build" in html

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shoestring import plugins
 from shoestring.autopilot import finish
 from shoestring.autopilot.knowledge import Result
 from shoestring.core.budget import Budget
@@ -54,6 +55,25 @@ class Record:
     decisions: tuple[Decision, ...] = ()
     current: Step | None = None  # that was begun
     version: int = RECORD_VERSION
+
+    def asked(self) -> Plain:
+        """What the person said beside source and budget, for the line of the whole."""
+        recipe, kind = self.recipe, plugins.task(self.recipe.task)
+        usual = to_plain(kind.options())
+        options = {
+            name: value for name, value in recipe.options.items() if value != usual.get(name)
+        }
+        said = {
+            "options": options,
+            "techniques": [*self.techniques, *self.finishers],
+            "without": list(recipe.without),
+            "network": recipe.network,
+            "seed": recipe.seed,
+            "threads": recipe.threads,
+        }
+        more = {name: value for name, value in said.items() if value}
+        whole = {"limits": to_plain(self.limits) if self.limits else {}, "asked": more}
+        return {name: value for name, value in whole.items() if value}
 
 
 def write(home: Path, record: Record) -> None:

@@ -68,7 +68,9 @@ class Bench:
         if folder.exists() and store.begun(folder):
             run, spent = store.read_started(folder), store.read_spent(folder)
             run = replace(run, findings=self.dataset.findings)
-            clock = Budget(spent.limit_seconds or seconds, spent=spent.seconds)
+            # The start of this process came out of what the fit had left.
+            limit = min(seconds, spent.limit_seconds or seconds)
+            clock = Budget(limit, spent=spent.seconds)
             return train.fitted(run, self.dataset, clock, None, self.listener)
         store.remove(folder)
         store.create(folder)

@@ -39,10 +39,10 @@ class Work:
     listener: Listener
     dataset: Dataset | None = None
     _tested: int = field(default=0, init=False)  # examples of the test split
-    _start_seconds: float = field(default=0.0, init=False)  # until there was a clock to ask
+    _start_seconds: float = field(default=0.0, init=False)  # of this process, before the clock
 
     def __post_init__(self) -> None:
-        self._start_seconds = self.clock.elapsed()
+        self._start_seconds = self.clock.elapsed() - self.clock.spent
 
     # --- before the first step ---
 
@@ -167,6 +167,7 @@ class Work:
             raise
         except UserError as error:
             if not self.record.results and step.name in (FIRST, MAIN):
+                shipping.refuse_full(self.home, error)
                 raise
             found = build_step.failed(step, error, self.clock.elapsed() - began)
         self.record = replace(self.record, results=(*self.record.results, found), current=None)

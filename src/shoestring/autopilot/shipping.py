@@ -21,7 +21,6 @@ from shoestring.core.budget import Budget, Cost
 from shoestring.core.decisions import Decision
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener
-from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
 from shoestring.core.receipt import Receipt, Scores
 from shoestring.core.run import Run
@@ -78,8 +77,7 @@ def shipped(
     )
     run = _tested(run, record, clock, listener, test_seconds, end_seconds)
     run = _recorded(run, record)
-    limits = {"limits": to_plain(record.limits)} if record.limits else {}
-    run = store.write_finished(closed(run, clock.seconds, clock.elapsed(), options=limits))
+    run = store.write_finished(closed(run, clock.seconds, clock.elapsed(), options=record.asked()))
     store.remove(home / store.BUILD)
     return run
 
@@ -109,6 +107,15 @@ def _writing(home: Path, work: object) -> None:
         raise RunError(
             f"cannot write to {home}: {_disk(error)}; what is finished is kept under "
             f"{home / finish.STEPS}; make room, then: shoestring build --resume --out {home}"
+        ) from error
+
+
+def refuse_full(home: Path, error: UserError) -> None:
+    """Says how to go on where it was the disk that a step could not write to."""
+    if isinstance(error.__cause__, OSError):
+        raise RunError(
+            f"{error} ({_disk(error.__cause__)}); what is finished is kept; make room, then: "
+            f"shoestring build --resume --out {home}"
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from shoestring import plugins
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe
-from shoestring.data.names import printable
+from shoestring.data.names import code, printable
 
 LONGEST_TABLE = 50  # rows; a longer one stands on the receipt alone
 TRAINED = (  # fields of the recipe that say how the training went
@@ -68,9 +68,9 @@ def _lines(
     data = manifest.get("data") or {}
     if data:
         fingerprint = f", fingerprint `{data['fingerprint']}`" if data.get("fingerprint") else ""
-        yield f"- data: `{data.get('source', 'unknown')}`{fingerprint}"
+        yield f"- data: {code(str(data.get('source', 'unknown')))}{fingerprint}"
     for step in manifest.get("lineage") or ():
-        yield f"- {step}"
+        yield f"- {_cell(step)}"
     if recipe is not None:
         yield from _training(recipe)
     for line in decided:

@@ -124,6 +124,7 @@ class Budget:
         self.seconds = None if seconds is None else parse_seconds(seconds)
         self.steps = steps
         self.epochs = epochs
+        self.spent = spent
         self._clock = clock
         self._started = (clock() if started is None else started) - spent
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Scores
@@ -40,6 +42,20 @@ class Limits:
             )
         if self.quality is not None and not (isfinite(self.quality) and self.quality > 0):
             raise UserError(f"min_quality is above 0, not {self.quality:g}")
+
+    @staticmethod
+    def recorded(plain: Any) -> Limits:
+        """Those of a receipt; without what is damaged there."""
+        found: dict[str, Any] = {}
+        for name in ("size_bytes", "latency_ms", "quality") if isinstance(plain, dict) else ():
+            value = plain.get(name)
+            if isinstance(value, (int, float)) and isfinite(value) and value > 0:
+                found[name] = value
+        kept = Limits()
+        for name, value in found.items():
+            with suppress(UserError):
+                kept = replace(kept, **{name: value})
+        return kept
 
     def __bool__(self) -> bool:
         return (self.size_bytes, self.latency_ms, self.quality) != (None, None, None)

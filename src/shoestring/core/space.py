@@ -44,6 +44,11 @@ class Range:
                     f"{self.name}: scales names what 1.0 stands for, a number that is not 0; of "
                     f"{path} it is {usual!r}"
                 )
+        if self.scales and self.choices and not self.ordered:
+            raise UserError(
+                f"{self.name} scales other fields, so its choices are numbers, not "
+                f"{list(self.choices)}"
+            )
 
     def _check_choices(self) -> None:
         bounds = (self.low, self.high)
@@ -54,6 +59,11 @@ class Range:
                 f"{self.name} has one choice, {self.choices[0]!r}: there is nothing to search; "
                 "name two or more, or leave it out"
             )
+        for choice in self.choices:
+            if not isinstance(choice, (int, float, str)):  # a truth is an int
+                raise UserError(f"{self.name}: choices are numbers, words or truths, not {choice}")
+            if isinstance(choice, (int, float)) and not _finite(choice):
+                raise UserError(f"{self.name}: a choice is a finite number, not {str(choice)[:9]}")
         if len(set(map(repr, self.choices))) < len(self.choices):
             raise UserError(f"{self.name} names a choice twice: {list(self.choices)}")
         if self.ordered and list(self.choices) != sorted(self.choices):
@@ -119,6 +129,13 @@ class Ranging(Protocol):
     def space(self, recipe: Recipe, dataset: Dataset) -> Sequence[Range]:
         """The usual ranges around a complete recipe: learning rate, batch size, sizes of the
         network, dropout, weight decay, strength of augmentation; those that it has."""
+
+
+def _finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # of a whole number
+        return False
 
 
 def _distance(a: float, b: float) -> float:

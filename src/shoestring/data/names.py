@@ -35,6 +35,16 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
 
 
+def code(name: str) -> str:
+    """The name as a code span of Markdown, whatever it holds."""
+    text = printable(name)
+    runs = [len(run) for run in re.findall("`+", text)]
+    if not runs:
+        return f"`{text}`"
+    fence = "`" * (max(runs) + 1)
+    return f"{fence} {text} {fence}"
+
+
 def counted(number: int, one: str, several: str = "") -> str:
     """`1 picture`, `2,000 pictures`, `1 class has`: the number with words that agree with it.
     `several` is `one` with an s where nothing is given."""

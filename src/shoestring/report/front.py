@@ -117,7 +117,8 @@ def ancestors(branch: Plain) -> list[Point]:
 
 
 def _median(timing: Plain | None) -> float | None:
-    return None if not timing else float(timing["median"])
+    found = (timing or {}).get("median")
+    return float(found) if isinstance(found, (int, float)) else None
 
 
 def limits(sheets: Sequence[Sheet]) -> Limits:
@@ -125,7 +126,7 @@ def limits(sheets: Sequence[Sheet]) -> Limits:
     said = [sheet.limits for sheet in sheets]
 
     def of(name: str) -> list[float]:
-        return [float(one[name]) for one in said if one.get(name) is not None]
+        return [getattr(one, name) for one in said if getattr(one, name) is not None]
 
     return Limits(
         min(of("size_bytes"), default=None),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 
 from shoestring.core.exhibits import Chart, Line
 from shoestring.report.page_axes import Axis, Drawing, Frame, box, line, mark, path, picture
@@ -38,7 +38,7 @@ class Figure:
 def figure(chart: Chart, marks: Sequence[tuple[float, str]] = ()) -> Figure | None:
     """The chart drawn; `marks` are places on x at which something happened. None where it has no
     point."""
-    lines = [drawn for drawn in chart.lines if len(drawn.xs)]
+    lines = [drawn for drawn in map(_finite, chart.lines) if len(drawn.xs)]
     if not lines:
         return None
     frame = _frame(chart, lines)
@@ -55,6 +55,14 @@ def figure(chart: Chart, marks: Sequence[tuple[float, str]] = ()) -> Figure | No
     note = ". ".join(filter(None, (chart.note, f"Dotted: {happened}" if happened else "")))
     columns, rows = _figures(chart, [s for s in lines if s.marked or s.bars], frame)
     return Figure(chart.title, picture(parts, said), keys, note, columns, rows)
+
+
+def _finite(series: Line) -> Line:
+    """Without the points that have no place: a loss that overflowed."""
+    points = [(x, y) for x, y in zip(series.xs, series.ys, strict=True) if isfinite(x + y)]
+    if len(points) == len(series.xs):
+        return series
+    return replace(series, xs=[x for x, _ in points], ys=[y for _, y in points])
 
 
 def sample(number: int, series: Line) -> Drawing:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from shoestring.core.exhibits import Chart, Line
-from shoestring.core.limits import Limits
 from shoestring.core.plain import from_plain
 from shoestring.core.protocols import silent
 from shoestring.core.receipt import Finding, Interval, Plain, Scores
 from shoestring.data.names import counted
 from shoestring.engine import store
 from shoestring.report import front, lineage, page_front, page_trials
+from shoestring.report.again import commands
 from shoestring.report.lines import minute, reasons
 from shoestring.report.page_answers import Shown, answers, shown
 from shoestring.report.page_budget import Timeline, timeline
@@ -130,27 +130,12 @@ def view(sheet: Sheet, folder: Path, number: int) -> View:
         missing=harmless(missing),
         findings=sheet.findings,
         looks=tuple(_looks(sheet.looks)),
-        command=_command(sheet),
+        command=commands(sheet),
         recipe=_recipe(folder) if sheet.kind == "run" else "",
         environment=tuple(
             (name.replace("_", " "), str(value)) for name, value in sheet.environment.items()
         ),
     )
-
-
-def _command(sheet: Sheet) -> str:
-    """What makes it again; of a build also what decides anew."""
-    again = f"shoestring train --recipe {shlex.quote(sheet.path)} --out again"
-    recipe = sheet.recipe
-    if not sheet.decisions or recipe is None:
-        return again
-    words = ["shoestring build", shlex.quote(recipe.source)]
-    words += [f"--budget {sheet.asked_seconds:g}s"] if sheet.asked_seconds else []
-    asked = Limits(**sheet.limits)
-    words += [f"--max-size {asked.size_bytes}"] if asked.size_bytes is not None else []
-    words += [f"--max-latency {asked.latency_ms:g}ms"] if asked.latency_ms is not None else []
-    words += [f"--min-quality {asked.quality:g}"] if asked.quality is not None else []
-    return f"{again}\n{' '.join(words)}  # measures and decides anew"
 
 
 def _spaced(words: str) -> str:
@@ -248,7 +233,6 @@ def _curves(sheet: Sheet) -> list[Figure]:
     if not lines:
         return []
     metric = sheet.scores.metric if sheet.scores is not None else "quality"
-    steps = [float(line["step"]) for line in lines]
     plan = sheet.recipe.plan[1:] if sheet.recipe is not None and not sheet.lineage else ()
     marks = [(float(change.at_step), _reason(change.reason, change.total_steps)) for change in plan]
     losses = Chart(
@@ -256,8 +240,8 @@ def _curves(sheet: Sheet) -> list[Figure]:
         "step",
         "loss",
         (
-            Line("training", steps, [float(line["train_loss"]) for line in lines], dashed=True),
-            Line("validation", steps, [float(line["validation_loss"]) for line in lines]),
+            Line("training", *_points(lines, "train_loss"), dashed=True),
+            Line("validation", *_points(lines, "validation_loss")),
         ),
         x_from_zero=True,
         y_from_zero=False,
@@ -266,7 +250,7 @@ def _curves(sheet: Sheet) -> list[Figure]:
         f"{metric[:1].upper()}{metric[1:]} in the fit",
         "step",
         f"{metric} on validation",
-        (Line(metric, steps, [float(line["quality"]) for line in lines]),),
+        (Line(metric, *_points(lines, "quality")),),
         y_share=is_share(metric),
         x_from_zero=True,
         y_from_zero=False,
@@ -274,6 +258,13 @@ def _curves(sheet: Sheet) -> list[Figure]:
     drawn = [figure(chart, marks) for chart in (losses, qualities)]
     found = [one for one in drawn if one is not None]
     return [*found[:1], *(replace(one, note="") for one in found[1:])]  # they are the same marks
+
+
+def _points(lines: Sequence[Plain], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the lines that hold numbers of both."""
+    pairs: list[tuple[Any, Any]] = [(line.get("step"), line.get(name)) for line in lines]
+    whole = [pair for pair in pairs if all(isinstance(value, (int, float)) for value in pair)]
+    return [float(x) for x, _ in whole], [float(y) for _, y in whole]
 
 
 def _reason(reason: str, total: int) -> str:

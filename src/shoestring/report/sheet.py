@@ -10,6 +10,7 @@ from typing import Any
 from shoestring.bundle import manifest as manifests
 from shoestring.core.decisions import Decision
 from shoestring.core.errors import BundleError, RunError, UserError
+from shoestring.core.limits import Limits
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 from shoestring.core.run import Recipe
@@ -58,10 +59,15 @@ class Sheet:
         return None if asked is None else float(asked)
 
     @property
-    def limits(self) -> Plain:
-        """What the model was asked to keep to: `size_bytes`, `latency_ms`, `quality`."""
-        found = {} if self._total is None else self._total.options.get("limits")
-        return found or {}
+    def limits(self) -> Limits:
+        """What the model was asked to keep to."""
+        return Limits.recorded(None if self._total is None else self._total.options.get("limits"))
+
+    @property
+    def asked(self) -> Plain:
+        """What else a build was told: `options` of the task, `techniques`, `seed` and so on."""
+        found = None if self._total is None else self._total.options.get("asked")
+        return found if isinstance(found, dict) else {}
 
     @property
     def _total(self) -> Receipt | None:

@@ -10,6 +10,7 @@ from shoestring.core.errors import UserError
 from shoestring.core.run import Recipe, Run
 from shoestring.core.space import Range
 from shoestring.engine.search import space
+from shoestring.tasks.images import layers
 
 GOOD = """
 [learning_rate]
@@ -36,6 +37,9 @@ log = true
 """
 
 
+FACTS = {"size": [28, 28], "channels": 1, "labels": ["a", "b"]}
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "space.toml"
     path.write_text(text, encoding="utf-8")
@@ -57,6 +61,15 @@ def test_ranges_are_read_however_their_names_are_nested(tmp_path: Path) -> None:
     [
         ("[learning_rat]\nlow = 1\nhigh = 2\n", 1, "'learning_rat' is no field of a recipe"),
         ("[seed]\nlow = 1\nhigh = 2\n", 1, "'seed' is no field that can be searched"),
+        ('[learning_rate]\nchoices = ["a", "b"]\n', 1, "learning_rate is a number, not 'a'"),
+        ('[batch_size]\nchoices = [1, "x"]\n', 1, "batch_size is a whole number, not 'x'"),
+        ("[clip]\nchoices = [1979-05-27, 1]\n", 1, "choices are numbers, words or truths"),
+        ("[clip]\nchoices = [nan, 1.0]\n", 1, "a choice is a finite number, not nan"),
+        (f"[clip]\nlow = 0\nhigh = 1{400 * '0'}\n", 1, "high is a number, not one of 401 digits"),
+        (f"[clip]\nchoices = [1, 1{400 * '0'}]\n", 1, "a choice is a finite number"),
+        ("[augment.flip]\nlow = 1\nhigh = 4\n", 1, "augment: flip is one of"),
+        ('["regularize.dropout"]\nchoices = ["a", true]\n', 1, "regularize: dropout is a number"),
+        ('[x]\nchoices = ["a", "b"]\nscales = { clip = 1.0 }\n', 1, "its choices are numbers"),
         ("# x\n\n[clip]\nlow = 2\nhigh = 1\n", 3, "empty range"),
         ("[clip]\nlow = 0\nhigh = 1\nlog = true\n", 1, "the logarithm of 0 is not a number"),
         ("[clip]\nlwo = 0\nhigh = 1\n", 1, "no key 'lwo'; it has: low, high, log, choices, scales"),
@@ -148,3 +161,24 @@ def test_fields_that_were_decided_are_spared() -> None:
     assert space.spared(ranges, {"network"}) == (rate, strength)
     assert space.spared(ranges, {"network.width", "augment"}) == (rate,)
     assert space.spared(ranges, {"strength"}) == (rate, width)
+
+
+def test_defaults_are_in_the_ranges_or_not() -> None:
+    recipe = Recipe("images", "mnist", learning_rate=0.01, batch_size=100)
+    rate, wide = Range("learning_rate", 0.001, 0.1), Range("learning_rate", 0.5, 0.9)
+    batch, option = Range("batch_size", choices=(64, 128)), Range("augment.rotation", 1.0, 20.0)
+
+    def held(*ranges: Range) -> bool:
+        drawn = space.values_in(recipe, {}, ranges)
+        return space.holds(ranges, space.standing(recipe, {}, ranges), drawn)
+
+    assert held(rate)
+    assert not held(wide)
+    assert not held(rate, batch)  # 100 is neither
+    assert not held(rate, option)  # the recipe has no such technique
+    assert space.standing(recipe, {}, (wide, option)) == {"learning_rate": 0.01}
+
+
+def test_a_fraction_is_no_width() -> None:
+    with pytest.raises(UserError, match="width of a network is a whole number"):
+        layers.expand({"kind": "compact", "width": 20.9}, FACTS)

@@ -82,6 +82,37 @@ def test_a_seed_draws_alike_also_where_it_goes_on(tmp_path: Path) -> None:
     assert searched(opened(tmp_path / "other", seed=1), 3) != whole[:3]
 
 
+def test_defaults_outside_of_the_ranges_say_nothing_of_them(tmp_path: Path) -> None:
+    tried = opened(tmp_path)
+    really = {"x": 7.0, "y": 3, "z": "c"}
+    tried.enqueue({}, DEFAULTS, really)
+    tried.enqueue({}, DEFAULTS, really)
+    found = []
+    for number in range(40):
+        trial = tried.ask(0)
+        assert trial is not None
+        x = tried.values(trial)["x"]
+        climbed(tried, trial, 2.0 if number == 0 else 1 - abs(x - 0.3))
+        found.append(x)
+    first = tried.lines()[0]
+    assert (first.origin, first.values, first.ending) == (DEFAULTS, really, "finished")
+    assert all(0 <= x <= 1 for x in found[1:])
+    assert min(abs(x - 0.3) for x in found[1:]) < 0.05  # the others are learned from
+    assert next(iter(tried.importance())) == "x"
+
+
+def test_defaults_outside_are_tried_again_after_a_kill(tmp_path: Path) -> None:
+    tried = opened(tmp_path)
+    tried.enqueue({}, DEFAULTS, {"x": 7.0})
+    assert tried.ask(0) is not None
+    again = opened(tmp_path)
+    again.taken_over()
+    trial = again.ask(0)
+    assert trial is not None
+    assert again.values(trial) == {"x": 7.0}
+    assert not trial.params
+
+
 @pytest.mark.parametrize("stop", ["halving", "hyperband", "none"])
 def test_poor_trials_are_ended_where_that_was_asked(tmp_path: Path, stop: Stop) -> None:
     tried = opened(tmp_path, 18, stop)

@@ -62,6 +62,7 @@ def planned(run: Run, asked: Asked, budget: Budget) -> Search:
     ranges = _ranges(bare, dataset, asked)
     network = plugins.task(run.task).network(str(run.recipe.network["kind"]))
     architecture = network.architecture(run.recipe.network, run.facts)
+    there = space.standing(run.recipe, architecture, ranges)
     given = space.values_in(run.recipe, architecture, ranges)
     warm = warm_starts(run, ranges, given) if asked.warm else ()
     for path in warm:
@@ -77,7 +78,8 @@ def planned(run: Run, asked: Asked, budget: Budget) -> Search:
         began_seconds=budget.elapsed(),
         asked_seconds=budget.seconds,
         warm_starts=warm,
-        given=given,
+        given=given if space.holds(ranges, there, given) else {},
+        defaults=there,
     )
     if budget.seconds is not None:
         until = budget.elapsed() + asked.share * max(0.0, budget.remaining())

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from math import isclose, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
 from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run, name_of
-from shoestring.core.space import Range
+from shoestring.core.space import DIGITS, Range
 from shoestring.core.techniques import Finisher, Placer, Searcher
 
 KEYS = ("low", "high", "log", "choices", "scales")
@@ -115,10 +116,8 @@ def _range(name: str, table: Any) -> Range:
     for key in table:
         if key not in KEYS:
             raise UserError(f"{name} has no key {key!r}; it has: {', '.join(KEYS)}")
-    low, high, choices = table.get("low"), table.get("high"), table.get("choices", ())
-    for key, value in (("low", low), ("high", high)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise UserError(f"{name}: {key} is a number, not {value!r}")
+    choices = table.get("choices", ())
+    low, high = (_bound(f"{name}: {key}", table.get(key)) for key in ("low", "high"))
     if not isinstance(table.get("log", False), bool):
         raise UserError(f"{name}: log is true or false, not {table['log']!r}")
     if "choices" in table and (not isinstance(choices, list) or not choices):
@@ -128,20 +127,31 @@ def _range(name: str, table: Any) -> Range:
     scales = table.get("scales", {})
     if not isinstance(scales, dict):
         raise UserError(f"{name}: scales names fields, each with what 1.0 stands for")
-    whole = isinstance(low, int) and isinstance(high, int) and not scales
+    whole = all(isinstance(table.get(key), int) for key in ("low", "high")) and not scales
     if name in NUMBERS:
         if NUMBERS[name][0] and not whole and not choices:
             raise UserError(f"{name} is a whole number; write low and high without a point")
         whole = NUMBERS[name][0]
     return Range(
         name,
-        None if low is None else float(low),
-        None if high is None else float(high),
+        low,
+        high,
         log=table.get("log", False),
         whole=whole,
         choices=tuple(choices),
         scales=dict(_flat(scales)),
     )
+
+
+def _bound(where: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"{where} is a number, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise UserError(f"{where} is a number, not one of {len(str(value))} digits") from error
 
 
 def _flat(plain: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -161,13 +171,16 @@ def _known(one: Range) -> None:
     that can be told before the data are read."""
     for path, usual in one.paths.items():
         first, _, option = path.partition(".")
+        ends = one.choices or (one.value(one.low), one.value(one.high))
         if not option:
             _known_field(path)
-            ends = one.choices or (one.low, one.high)
             for end in ends:
-                _fits(path, end if path in WORDS else usual * end)
+                _fits(path, usual * end if one.scales else end)
         elif first != NETWORK:
             _known_option(first, option)
+            for end in ends:
+                value = _scaled(end, usual) if one.scales else end
+                plugins.option(plugins.technique_class(first), option, value, first)
 
 
 def _known_field(name: str) -> None:
@@ -207,7 +220,7 @@ def _fits(name: str, value: Any) -> None:
         return
     whole, least, itself, below = NUMBERS[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or (whole and value != int(value)):
+    if not number or not isfinite(value) or (whole and value != int(value)):
         raise UserError(f"{name} is a {'whole ' * whole}number, not {value!r}")
     if value < least or (value == least and not itself) or value >= below:
         bounds = f"{'from' if itself else 'above'} {least:g}"
@@ -262,6 +275,7 @@ def _scaled(factor: float, usual: float) -> float | int:
 def _with_options(run: Run, name: str, given: Plain) -> Run:
     words = next((w for w in run.recipe.hooks if name_of(w) == name), None)
     kind = plugins.technique_class(name)
+    given = {option: plugins.option(kind, option, value, name) for option, value in given.items()}
     try:
         changed = kind(**given) if words is None else _changed(plugins.technique(words), given)
     except ValueError as error:
@@ -275,19 +289,39 @@ def _changed(technique: Any, given: Plain) -> Any:
     return replace(technique, **given)
 
 
-def values_in(recipe: Recipe, architecture: Plain, ranges: Sequence[Range]) -> dict[str, Any]:
-    """What each range would draw to come nearest to this recipe, whose network is written out in
-    `architecture`; those that it says nothing of are left out."""
+def standing(recipe: Recipe, architecture: Plain, ranges: Sequence[Range]) -> dict[str, Any]:
+    """What the recipe, whose network is written out in `architecture`, has of each range, inside
+    of it or not; those that it says nothing of are left out."""
     found = {}
     for one in ranges:
         path, usual = next(iter(one.paths.items()))
         value = _value_at(recipe, architecture, path)
         if one.scales and isinstance(value, (int, float)):
             value = value / usual
-        drawn = None if value is None else one.drawn(value)
-        if drawn is not None:
-            found[one.name] = drawn
+        if value is not None:
+            found[one.name] = value
     return found
+
+
+def values_in(recipe: Recipe, architecture: Plain, ranges: Sequence[Range]) -> dict[str, Any]:
+    """What each range would draw to come nearest to this recipe; those that it says nothing of, or
+    that have nothing near, are left out."""
+    there = standing(recipe, architecture, ranges)
+    found = {one.name: one.drawn(there[one.name]) for one in ranges if one.name in there}
+    return {name: drawn for name, drawn in found.items() if drawn is not None}
+
+
+def holds(ranges: Sequence[Range], there: Plain, drawn: Plain) -> bool:
+    """Whether what is drawn for a recipe is what it has, of every range."""
+    return all(
+        one.name in drawn and _same(one.value(drawn[one.name]), there[one.name]) for one in ranges
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return isclose(one, other, rel_tol=10.0**-DIGITS * 5)
+    return bool(one == other)
 
 
 def _value_at(recipe: Recipe, architecture: Plain, path: str) -> Any:
@@ -296,5 +330,5 @@ def _value_at(recipe: Recipe, architecture: Plain, path: str) -> Any:
         return getattr(recipe, path)
     if first == NETWORK:
         return recipe.network.get(option, architecture.get(option))
-    words = next((w for w in recipe.hooks if name_of(w) == first), first)
-    return getattr(plugins.technique(words), option)
+    words = next((w for w in recipe.hooks if name_of(w) == first), None)
+    return None if words is None else getattr(plugins.technique(words), option)

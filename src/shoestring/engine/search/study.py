@@ -31,6 +31,7 @@ REDUCTION = 3
 RUNGS = (1, 3, 9)  # lengths of a trial's fits, in ninths of a whole one
 FIRST_TRIALS = 8  # drawn at random before a model of what came of them is asked
 DEFAULTS = "defaults"
+VALUES = "values"  # of a trial, where they are not what was drawn
 FAILURES = 5  # in a row, without one trial that did not fail: nothing will come of it
 Stop = Literal["halving", "hyperband", "none"]
 
@@ -93,12 +94,18 @@ class Study:
 
     # --- before any work -------------------------------------------------------------------------
 
-    def enqueue(self, drawn: Mapping[str, Any], origin: str) -> None:
-        """A trial with these values, before any that are drawn."""
+    def enqueue(
+        self, drawn: Mapping[str, Any], origin: str, there: Mapping[str, Any] | None = None
+    ) -> None:
+        """A trial with these values, before any that are drawn. `there`: what it really has, where
+        it is told; with nothing drawn beside it the trial lies outside of the ranges, and what it
+        comes to says nothing of them."""
         for known in self._study.get_trials(deepcopy=False):
             if known.user_attrs.get("origin") == origin:
                 return
-        self._study.enqueue_trial(dict(drawn), user_attrs={"origin": origin}, skip_if_exists=True)
+        noted = {"origin": origin} | ({} if there is None else {VALUES: dict(there)})
+        # Optuna sees no difference between two trials without values.
+        self._study.enqueue_trial(dict(drawn), user_attrs=noted, skip_if_exists=bool(drawn))
 
     def taken_over(self) -> int:
         """Gives trials up that a process which is gone had begun, has them tried again, and returns
@@ -106,9 +113,8 @@ class Study:
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING":
                 self.gave_up(trial, "its process was ended in the middle of it; tried again")
-                self._study.enqueue_trial(
-                    trial.params, user_attrs={"origin": trial.user_attrs.get("origin", "")}
-                )
+                known = {n: v for n, v in trial.user_attrs.items() if n in ("origin", VALUES)}
+                self._study.enqueue_trial(trial.params, user_attrs={"origin": "", **known})
         return len([t for t in self.trials() if t.state.is_finished() and not _repeated(t)])
 
     # --- one trial after the other ---------------------------------------------------------------
@@ -135,13 +141,18 @@ class Study:
                     n_startup_trials=FIRST_TRIALS,
                     multivariate=True,
                     constant_liar=True,
+                    group=any(_outside(t) for t in begun),  # or no trial is a model's any more
                 )
-                trial = self._study.ask(self._distributions())
+                waiting = [t for t in self.trials() if t.state.name == "WAITING"]
+                outside = bool(waiting) and _outside(waiting[0])
+                trial = self._study.ask({} if outside else self._distributions())
             trial.set_user_attr("worker", worker)
             return trial
 
     def values(self, trial: optuna.Trial | FrozenTrial) -> dict[str, Any]:
-        """What was drawn for it, as it stands in a recipe."""
+        """What was drawn for it, as it stands in a recipe; of the defaults what they are."""
+        if VALUES in trial.user_attrs:
+            return dict(trial.user_attrs[VALUES])
         return {
             name: self.ranges[name].value(drawn)
             for name, drawn in trial.params.items()
@@ -219,7 +230,7 @@ class Study:
         import optuna
         from optuna.importance import get_param_importances
 
-        every = [t for t in self.trials() if RUNGS[0] in t.intermediate_values]
+        every = [t for t in self.trials() if RUNGS[0] in t.intermediate_values and not _outside(t)]
         names = [n for n in self.ranges if all(n in t.params for t in every)]
         if len(every) < FIRST_TRIALS or not names:
             return {}
@@ -277,6 +288,12 @@ def hopeless(lines: Sequence[TrialLine]) -> str:
 def _hopeless(begun: Sequence[FrozenTrial]) -> bool:
     states = [trial.state.name for trial in begun]
     return len(states) >= FAILURES and set(states) == {"FAIL"}
+
+
+def _outside(trial: FrozenTrial) -> bool:
+    """Whether it is of the defaults, and these are not in the ranges."""
+    drawn = trial.params or trial.system_attrs.get("fixed_params")
+    return VALUES in trial.user_attrs and not drawn
 
 
 def _repeated(trial: FrozenTrial) -> bool:

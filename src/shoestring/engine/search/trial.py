@@ -52,7 +52,8 @@ class Search:
     asked_seconds: float | None = None
     warm_starts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    given: Plain = field(default_factory=dict)  # what each range would draw to be the defaults
+    given: Plain = field(default_factory=dict)  # what ranges draw to be the defaults; or nothing
+    defaults: Plain = field(default_factory=dict)  # what the recipe has, inside the ranges or not
 
 
 @dataclass

@@ -54,9 +54,7 @@ def _beside(trials: Trials, best: TrialLine) -> str:
 def _changes(search: Search, best: TrialLine) -> str:
     if best.origin == DEFAULTS:
         return ""
-    before = {
-        x.name: x.value(search.given[x.name]) for x in search.ranges if x.name in search.given
-    }
+    before = search.defaults
     changed = [
         f"{name} {shown(value)}" + (f" (was {shown(before[name])})" if name in before else "")
         for name, value in best.values.items()

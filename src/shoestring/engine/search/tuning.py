@@ -105,7 +105,7 @@ class Tuning:
 
     def _begun(self, study: Study) -> None:
         """The trials before any that are drawn: the defaults, and values of other runs."""
-        study.enqueue(self.search.given, DEFAULTS)
+        study.enqueue(self.search.given, DEFAULTS, self.search.defaults)
         for path in self.search.warm_starts:
             try:
                 other = store.read(path)

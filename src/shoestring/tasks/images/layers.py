@@ -78,6 +78,13 @@ def pool(size: int = 2) -> Plain:
     return {"layer": "pool", "size": size}
 
 
+def _whole(options: Plain, name: str, usual: int) -> int:
+    value = options.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise UserError(f"{name} of a network is a whole number, not {value!r}")
+    return int(value)
+
+
 def _classic(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dict[str, Any]]:
     """The textbook network: 5x5x32, pool, 5x5x64, pool, dense 1024; 3,274,634 parameters at
     28x28x1 and 10 classes. Its dropout was 0.5 in the tutorials that made it known."""
@@ -99,7 +106,7 @@ def _plain(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dic
     48 they are the networks of An et al. 2020, "An ensemble of simple convolutional neural network
     models for MNIST": dear, and good members of an ensemble, for they err on other pictures.
     """
-    width, kernel = int(options.get("width", 16)), int(options.get("kernel", 5))
+    width, kernel = _whole(options, "width", 16), _whole(options, "kernel", 5)
     taken = {"kernel": kernel, "width": width, "dropout": float(options.get("dropout", 0.0))}
     if width < 1 or kernel not in (3, 5, 7) or not 0 <= taken["dropout"] < 1:
         raise UserError(
@@ -130,7 +137,7 @@ def _tiny(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], dict
     and a step of training half the time. The pool stands behind the ReLU, so that no sign of a
     normalisation is left over in the graph.
     """
-    width = int(options.get("width", 8))
+    width = _whole(options, "width", 8)
     if width < 1:
         raise UserError(f"network tiny takes a width from 1, not {width}")
     growing = iter((width, 3 * width // 2, 2 * width))
@@ -153,7 +160,7 @@ def _compact(options: Plain, shape: Shape, classes: int) -> tuple[list[Plain], d
     full size reaches a tenth of the machine's rate, and the pool stands before the normalisation,
     which then sees a quarter of the map. `depth` above 1 adds residual convolutions a stage.
     """
-    width, depth = int(options.get("width", 32)), int(options.get("depth", 1))
+    width, depth = _whole(options, "width", 32), _whole(options, "depth", 1)
     taken = {"width": width, "depth": depth, "dropout": float(options.get("dropout", 0.0))}
     if width < 1 or depth < 1 or not 0 <= taken["dropout"] < 1:
         raise UserError(

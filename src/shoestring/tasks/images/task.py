@@ -32,7 +32,7 @@ from shoestring.core.sizing import Candidate, Probe
 from shoestring.core.space import Range
 from shoestring.core.teaching import Learned, Lesson
 from shoestring.core.workload import Size, Workload
-from shoestring.data.names import printable
+from shoestring.data.names import code, printable
 from shoestring.tasks.images import defaults, planning, pretrained, sizes, space
 from shoestring.tasks.images.layers import KINDS, PRESETS
 from shoestring.tasks.images.options import SHIFTS, AnswerOptions, ImageOptions
@@ -238,7 +238,7 @@ class Images:
 
     def describe(self, facts: Plain) -> Description:
         labels: Sequence[str] = facts.get("labels", ())
-        listed = ", ".join(f"`{label}`" for label in labels[:_MOST_LABELS])
+        listed = ", ".join(map(code, labels[:_MOST_LABELS]))
         more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
         said = [
             f"One of {len(labels)} labels: {listed}{more}. It knows no other answer: an input of",
