@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,18 @@ class Sheet:
         return text.plain(text.receipt(self))
 
 
+def _readable(scores: Scores | None) -> Scores | None:
+    """Without timings that lack a figure, in a file that somebody changed."""
+    if scores is None:
+        return None
+    whole = {
+        name: timing
+        for name, timing in scores.latency_ms.items()
+        if all(isinstance(timing.get(of), (int, float)) for of in ("median", "p95"))
+    }
+    return scores if len(whole) == len(scores.latency_ms) else replace(scores, latency_ms=whole)
+
+
 def receipt(path: str | os.PathLike[str]) -> Sheet:
     """The receipt in a run folder or a bundle; RunError where the folder is neither."""
     folder = Path(path)
@@ -117,7 +129,7 @@ def receipt(path: str | os.PathLike[str]) -> Sheet:
         task=run.task,
         network=str((run.architecture or run.recipe.network).get("kind", "")),
         recipe=run.recipe,
-        scores=run.scores,
+        scores=_readable(run.scores),
         receipts=run.receipts,
         findings=run.findings,
         openings=tuple(store.read_lines(folder / store.OPENINGS)),
@@ -153,7 +165,7 @@ def _of_bundle(folder: Path) -> Sheet:
             kind="bundle",
             task=str(manifest["task"]),
             network=str(manifest.get("network", "")),
-            scores=None if scores is None else from_plain(Scores, scores, "scores"),
+            scores=None if scores is None else _readable(from_plain(Scores, scores, "scores")),
             receipts=tuple(_line(line) for line in manifest.get("lineage", ())),
             openings=tuple(store.read_lines(folder / store.OPENINGS)),
             environment=manifest.get("versions", {}),
