@@ -656,6 +656,25 @@ sys.exit(main(["verify", "bundle"]))
     assert b"This is a bug in shoestring" in err
 
 
+@pytest.mark.parametrize(
+    "error", ['MemoryError("a")', 'RuntimeError("[enforce fail] can\'t allocate memory: 9 bytes")']
+)
+def test_too_little_memory_is_told_as_such(error: str) -> None:
+    script = f"""
+import sys, shoestring
+from shoestring.__main__ import main
+def full(path):
+    raise {error}
+shoestring.verify = full
+sys.exit(main(["verify", "bundle"]))
+"""
+    process = started(script)
+    _, err = process.communicate()
+    assert process.returncode == RunError.exit_code
+    assert err.startswith(b"error: the memory of this machine does not hold it")
+    assert b"Traceback" not in err
+
+
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_a_closed_pipe_ends_the_command_without_a_word(lines: int) -> None:
     script = f"""

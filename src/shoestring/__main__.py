@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ try:  # Ctrl-C in the first moments, too, ends in a word
 
     import shoestring
     from shoestring import cli
-    from shoestring.core.errors import Interrupted, UserError
+    from shoestring.core.errors import Interrupted, RunError, UserError
     from shoestring.report.words import visible
 except KeyboardInterrupt:
     sys.stderr.write("error: stopped\n")
@@ -41,6 +42,17 @@ def main(words: Sequence[str] | None = None) -> int:
         return _complain(f"{error.format_message()}\nsee: {path} --help", error.exit_code)
     except click.ClickException as error:
         return _complain(error.format_message(), error.exit_code)
+    except (MemoryError, RuntimeError) as error:  # torch has errors of its own for it
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        return _complain(
+            f"the memory of this machine does not hold it ({str(error).splitlines()[0][-120:]}); "
+            "take a smaller network (--network), smaller inputs, or a smaller --batch-size",
+            RunError.exit_code,
+        )
+
+
+_NO_MEMORY = re.compile("(can't|cannot|failed to) allocate memory|out of memory", re.IGNORECASE)
 
 
 class _Stops:

@@ -121,13 +121,13 @@ def _least(
 ) -> str | None:
     """The least quality, by whichever of its names. UserError for both, and for an accuracy of a
     task that is measured otherwise."""
-    if accuracy is None:
-        return quality
+    if accuracy is None or not source:  # which is said to be missing soon enough
+        return accuracy or quality
     if quality is not None:
         raise UserError("--min-quality and --min-accuracy say the same; give one of them")
     from shoestring import plugins
 
-    metric = plugins.task_for(source or "", task).metric
+    metric = plugins.task_for(source, task).metric
     if metric != "accuracy":
         raise UserError(f"{source} is measured by {metric}, not by accuracy; give --min-quality")
     return accuracy

@@ -118,6 +118,8 @@ def test_a_limit_that_no_network_can_keep_to(quick: Any, source: Path, tmp_path:
         built(source, tmp_path / "a", max_size=3_100)
     with pytest.raises(UserError, match="the fastest network for these data"):
         built(source, tmp_path / "a", max_latency=0.006)
+    with pytest.raises(UserError, match=r"network that was asked for.*leave out --network"):
+        built(source, tmp_path / "a", max_size=3_100, network="compact:width=8")
     with pytest.raises(UserError, match="quantize was asked to stay out"):
         built(source, tmp_path / "a", max_size=3_100, without=["quantize"])
     assert not (tmp_path / "a").exists()

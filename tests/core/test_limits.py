@@ -46,6 +46,8 @@ def test_a_quality_is_of_its_metric() -> None:
     for text in ("1.2", "150%", "0", "good", "nan"):
         with pytest.raises(UserError, match="min_quality"):
             parse_quality(text, 1.0, "accuracy")
+    with pytest.raises(UserError, match="write 90% for"):
+        parse_quality("90", 1.0, "accuracy")
 
 
 def test_what_physics_forbids_is_refused() -> None:

@@ -73,7 +73,11 @@ def _fitting(
     smallest = offered[0]
     if nearest is None:
         nearest = smallest, gauge.weighed(bare, dataset, smallest.network)
-    raise UserError(_too_small(nearest[0], nearest[1], limits, rounds))
+    words = _too_small(nearest[0], nearest[1], limits, rounds)
+    if record.recipe.network:
+        words = words.replace("network for these data", "form of the network that was asked for")
+        words += ", or leave out --network, for others are smaller and faster"
+    raise UserError(words)
 
 
 def _hopeless(one: Candidate, limits: Limits, rounds: bool) -> bool:

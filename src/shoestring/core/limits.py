@@ -116,8 +116,10 @@ def parse_quality(text: str | float, perfect: float, metric: str) -> float:
     except ValueError:
         raise UserError(f"min_quality {text!r} is not a number; write it like 0.9 or 90%") from None
     if not 0 < value <= perfect:
+        meant = f"; write {words}% for so many hundredths" if perfect == 1 < value <= 100 else ""
         raise UserError(
-            f"min_quality {text!r}: {metric} is above 0 and at most {perfect:g}, which is perfect"
+            f"min_quality {text!r}: {metric} is above 0 and at most {perfect:g}, which is "
+            f"perfect{meant}"
         )
     return value
 
