@@ -162,15 +162,21 @@ def _one(program: str, data: Path, folder: Path, seed: int, given: argparse.Name
     )
 
 
+def _languages(data: Path) -> list[str]:
+    """Source and target; nothing of pictures."""
+    found: dict[str, Any] = json.loads((data / "made.json").read_text(encoding="utf-8"))
+    return list(found.get("languages", ()))
+
+
 def _direction(data: Path) -> list[str]:
     """Which language is translated into which has to be said; nothing has of pictures."""
-    languages = json.loads((data / "made.json").read_text(encoding="utf-8")).get("languages")
+    languages = _languages(data)
     return ["--source", languages[0], "--target", languages[1]] if languages else []
 
 
 def _joey(data: Path, folder: Path, seed: int, given: argparse.Namespace) -> Shipped:
     """Its pieces are learned on the clock too; then it has the rest."""
-    languages = json.loads((data / "made.json").read_text(encoding="utf-8"))["languages"]
+    languages = _languages(data)
     python, script = _python(JOEY_ENVIRONMENT), JOEY_FOLDER / "joey.py"
     began = time.perf_counter()
     splits = ["--splits", "train", "validation", "test", "--languages", *languages]

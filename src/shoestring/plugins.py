@@ -8,7 +8,7 @@ import pkgutil
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, cast
@@ -107,6 +107,13 @@ def network(words: str, task: Task) -> dict[str, Any]:
         words = ",".join(filter(None, (task.presets[name], more)))
     kind, given = named(words, (*task.networks, *task.presets), "network")
     return {"kind": kind, **{option: _plain(value) for option, value in given.items()}}
+
+
+def spelled(network: Mapping[str, Any]) -> str:
+    """A network's plain values in the words that `network` reads."""
+    kind = str(network.get("kind", ""))
+    sizes = ",".join(f"{name}={value}" for name, value in network.items() if name != "kind")
+    return f"{kind}:{sizes}" if sizes else kind
 
 
 def _plain(text: str) -> int | float | bool | str:

@@ -197,12 +197,14 @@ def test_one_that_is_stopped_goes_on(
     assert isinstance(run, Run) and shoestring.verify(run.path)["ok"]
 
 
+def full(*_: object, **__: object) -> None:
+    """What writing to a disk without room does."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_is_told_and_can_be_gone_on_from(
     quick: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(shipping.shutil, "copyfile", full)
         with pytest.raises(RunError, match=r"disk is full.*build --resume --out"):
@@ -214,9 +216,6 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(
 def test_a_disk_that_is_full_in_the_only_fit_is_told_too(
     quick: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
         own = SimpleNamespace(**{**vars(os), "fsync": full})  # of nobody else
         patch.setattr("shoestring.bundle.bundle.os", own)

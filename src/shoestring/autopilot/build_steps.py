@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shoestring import plugins
 from shoestring.autopilot.knowledge import (
     DISTILLED,
     FIRST,
@@ -17,7 +18,6 @@ from shoestring.autopilot.knowledge import (
     quantized_name,
 )
 from shoestring.core.decisions import Step
-from shoestring.core.receipt import Plain
 
 FIRST_SHARE = (
     0.06  # of the seconds, for a bundle to fall back on: what it takes, the main fit lacks
@@ -145,19 +145,14 @@ def teacher(known: Known, seconds: float) -> Step:
 
 
 def distilled(known: Known, seconds: float) -> Step:
+    student = plugins.spelled(known.network).replace(",", "+")  # inside a technique's words
     return Step(
         DISTILLED, "technique", seconds, 0.0,
         "what a teacher thinks of each label says more than the label; whichever is better on the "
         "examples that decide goes on, this or the main fit",
-        f"distill:student={_joined(known.network)}", on=(TEACHER,),
+        f"distill:student={student}", on=(TEACHER,),
         gain="some of what the teacher is ahead",
     )  # fmt: skip
-
-
-def _joined(network: Plain) -> str:
-    """A network inside the words of a technique."""
-    sizes = "+".join(f"{name}={value}" for name, value in network.items() if name != "kind")
-    return f"{network['kind']}:{sizes}" if sizes else str(network["kind"])
 
 
 def joining(known: Known) -> float:

@@ -265,13 +265,8 @@ def _test_examples(dataset: Dataset) -> int:
 def _chosen(step: Step) -> str:
     if step.kind == "technique":
         return f"{step.words} of the {' and the '.join(step.on)}"
-    kind = ":".join(filter(None, (str(step.network.get("kind", "")), _sizes(step.network))))
-    return ", ".join(filter(None, (kind, step.words, f"seed {step.seed}")))
-
-
-def _sizes(network: object) -> str:
-    assert isinstance(network, dict)
-    return ",".join(f"{name}={value}" for name, value in network.items() if name != "kind")
+    network = plugins.spelled(step.network)
+    return ", ".join(filter(None, (network, step.words, f"seed {step.seed}")))
 
 
 def _expected(step: Step) -> str:

@@ -16,7 +16,6 @@ from shoestring.core.errors import UserError
 from shoestring.core.limits import Limits
 from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset
-from shoestring.core.receipt import Plain
 from shoestring.core.run import Run
 from shoestring.core.sizing import Candidate, Weight
 from shoestring.core.techniques import Searcher
@@ -60,7 +59,7 @@ def _fitting(
         weight = Weight(usual.parameters, 4 * usual.parameters, usual.parameters)
         why = "the usual one for these data and seconds, for nothing limits it"
         told = f"about {usual.parameters:,} parameters"
-        return usual, weight, Decision("network", spelled(usual.network), why, told)
+        return usual, weight, Decision("network", plugins.spelled(usual.network), why, told)
     rounds = "quantize" not in record.recipe.without
     nearest: tuple[Candidate, Weight] | None = None
     for one in reversed(offered):
@@ -73,11 +72,7 @@ def _fitting(
     smallest = offered[0]
     if nearest is None:
         nearest = smallest, gauge.weighed(bare, dataset, smallest.network)
-    words = _too_small(nearest[0], nearest[1], limits, rounds)
-    if record.recipe.network:
-        words = words.replace("network for these data", "form of the network that was asked for")
-        words += ", or leave out --network, for others are smaller and faster"
-    raise UserError(words)
+    raise UserError(_too_small(nearest[0], nearest[1], limits, rounds, bool(record.recipe.network)))
 
 
 def _hopeless(one: Candidate, limits: Limits, rounds: bool) -> bool:
@@ -105,32 +100,30 @@ def _decision(one: Candidate, usual: Candidate, weight: Weight, limits: Limits) 
         )
     else:
         why = (
-            f"the largest that keeps to the limits; the usual one, {spelled(usual.network)} of "
-            f"{usual.parameters:,} weights, does not"
+            f"the largest that keeps to the limits; the usual one, "
+            f"{plugins.spelled(usual.network)} of {usual.parameters:,} weights, does not"
         )
     return Decision(
-        "network", spelled(one.network), why, f"{weight.parameters:,} parameters, {size}{took}",
-        "measured with random weights",
+        "network", plugins.spelled(one.network), why,
+        f"{weight.parameters:,} parameters, {size}{took}", "measured with random weights",
     )  # fmt: skip
 
 
-def _too_small(one: Candidate, weight: Weight, limits: Limits, rounds: bool) -> str:
+def _too_small(one: Candidate, weight: Weight, limits: Limits, rounds: bool, asked: bool) -> str:
+    """`asked`: whether the network was; others are not tried then."""
+    which = "form of the network that was asked for" if asked else "network for these data"
+    others = ", or leave out --network, for others are smaller and faster" if asked else ""
+    words = plugins.spelled(one.network)
     least = min(weight.size_bytes, weight.small_bytes) if rounds else weight.size_bytes
     if limits.size_bytes is not None and least > SIZE_ROOM * limits.size_bytes:
         return (
-            f"max_size {limits.size_bytes:,} bytes: the smallest network for these data, "
-            f"{spelled(one.network)}, takes about {least:,}"
+            f"max_size {limits.size_bytes:,} bytes: the smallest {which}, {words}, takes about "
+            f"{least:,}"
             + ("" if rounds else " in float32, and quantize was asked to stay out")
-            + f"; give --max-size {int(least * 1.05 / 1000) + 1}KB or more"
+            + f"; give --max-size {int(least * 1.05 / 1000) + 1}KB or more{others}"
         )
     return (
-        f"max_latency {limits.latency_ms:g} ms: the fastest network for these data, "
-        f"{spelled(one.network)}, takes {weight.latency_ms:.3f} ms here; give --max-latency "
-        f"{(weight.latency_ms or 0.0) / LATENCY_ROOM + 0.001:.3f}ms or more"
+        f"max_latency {limits.latency_ms:g} ms: the fastest {which}, {words}, takes "
+        f"{weight.latency_ms:.3f} ms here; give --max-latency "
+        f"{(weight.latency_ms or 0.0) / LATENCY_ROOM + 0.001:.3f}ms or more{others}"
     )
-
-
-def spelled(network: Plain) -> str:
-    """A network in the words of the command line."""
-    sizes = ",".join(f"{name}={value}" for name, value in network.items() if name != "kind")
-    return f"{network['kind']}:{sizes}" if sizes else str(network["kind"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any
 
@@ -46,15 +46,13 @@ class Limits:
     @staticmethod
     def recorded(plain: Any) -> Limits:
         """Those of a receipt; without what is damaged there."""
-        found: dict[str, Any] = {}
-        for name in ("size_bytes", "latency_ms", "quality") if isinstance(plain, dict) else ():
-            value = plain.get(name)
-            if isinstance(value, (int, float)) and isfinite(value) and value > 0:
-                found[name] = value
         kept = Limits()
-        for name, value in found.items():
-            with suppress(UserError):
-                kept = replace(kept, **{name: value})
+        for field in fields(Limits):
+            value: Any = plain.get(field.name) if isinstance(plain, dict) else None
+            if isinstance(value, (int, float)) and isfinite(value):
+                change: dict[str, Any] = {field.name: value}
+                with suppress(UserError):
+                    kept = replace(kept, **change)
         return kept
 
     def __bool__(self) -> bool:

@@ -68,6 +68,10 @@ class Recipe:
     def total_steps(self) -> int | None:
         return self.plan[-1].total_steps if self.plan else None
 
+    def hook(self, name: str) -> str | None:
+        """The words of the technique of this name, where the recipe has one."""
+        return next((words for words in self.hooks if name_of(words) == name), None)
+
 
 @dataclass(frozen=True)
 class Run:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from shoestring import plugins
 from shoestring.core.receipt import Plain
 from shoestring.report.sheet import Sheet
 
@@ -34,8 +35,6 @@ def _limits(sheet: Sheet) -> Iterator[str]:
 
 def _asked(asked: Plain) -> Iterator[str]:
     """What else a build was told: options of its task, techniques, network, seed, threads."""
-    if asked.get("task"):
-        yield f"--task {shlex.quote(str(asked['task']))}"
     for name, value in _mapping(asked.get("options")).items():
         yield _option(name, value)
     for flag, key in (("--with", "techniques"), ("--without", "without")):
@@ -43,9 +42,7 @@ def _asked(asked: Plain) -> Iterator[str]:
             yield f"{flag} {shlex.quote(str(words))}"
     network = _mapping(asked.get("network"))
     if network:
-        options = ",".join(f"{name}={value}" for name, value in network.items() if name != "kind")
-        kind = str(network.get("kind", ""))
-        yield f"--network {shlex.quote(f'{kind}:{options}' if options else kind)}"
+        yield f"--network {shlex.quote(plugins.spelled(network))}"
     for name in ("seed", "threads"):
         if asked.get(name):
             yield f"--{name} {asked[name]}"
@@ -55,8 +52,6 @@ def _option(name: str, value: Any) -> str:
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{flag}" if value else f"--no-{flag}"
-    if isinstance(value, (list, tuple)):
-        value = "+".join(map(str, value))
     return f"--{flag} {shlex.quote(str(value))}"
 
 

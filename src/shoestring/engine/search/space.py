@@ -14,7 +14,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.receipt import Plain
-from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run, name_of
+from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, Run
 from shoestring.core.space import DIGITS, Range
 from shoestring.core.techniques import Finisher, Placer, Searcher
 
@@ -273,7 +273,7 @@ def _scaled(factor: float, usual: float) -> float | int:
 
 
 def _with_options(run: Run, name: str, given: Plain) -> Run:
-    words = next((w for w in run.recipe.hooks if name_of(w) == name), None)
+    words = run.recipe.hook(name)
     kind = plugins.technique_class(name)
     given = {option: plugins.option(kind, option, value, name) for option, value in given.items()}
     try:
@@ -330,5 +330,5 @@ def _value_at(recipe: Recipe, architecture: Plain, path: str) -> Any:
         return getattr(recipe, path)
     if first == NETWORK:
         return recipe.network.get(option, architecture.get(option))
-    words = next((w for w in recipe.hooks if name_of(w) == first), None)
+    words = recipe.hook(first)
     return None if words is None else getattr(plugins.technique(words), option)

@@ -129,12 +129,13 @@ class Study:
         import optuna
 
         with self.turn():
-            begun = [t for t in self.trials() if t.state.name != "WAITING" and not _repeated(t)]
+            every = self.trials()
+            begun = [t for t in every if t.state.name != "WAITING" and not _repeated(t)]
             if len(begun) >= self.most or _hopeless(begun):
                 return None
             # A sampler of its own for each trial: what it draws depends on the seed, its number and
             # the trials before it, so that a search which goes on draws as an unbroken one.
-            number = len(self.trials())
+            number = len(every)
             with _quiet():
                 self._study.sampler = optuna.samplers.TPESampler(
                     seed=(self.seed * 1_000_003 + number * 101 + worker) % 2**31,
@@ -143,8 +144,8 @@ class Study:
                     constant_liar=True,
                     group=any(_outside(t) for t in begun),  # or no trial is a model's any more
                 )
-                waiting = [t for t in self.trials() if t.state.name == "WAITING"]
-                outside = bool(waiting) and _outside(waiting[0])
+                waiting = next((t for t in every if t.state.name == "WAITING"), None)
+                outside = waiting is not None and _outside(waiting)
                 trial = self._study.ask({} if outside else self._distributions())
             trial.set_user_attr("worker", worker)
             return trial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shoestring.core.protocols import Dataset
-from shoestring.core.run import Recipe, name_of
+from shoestring.core.run import Recipe
 from shoestring.core.space import Range
 from shoestring.tasks.images.defaults import AUGMENT
 
@@ -33,7 +33,7 @@ def ranges(recipe: Recipe, dataset: Dataset) -> tuple[Range, ...]:
 def _network(recipe: Recipe) -> list[Range]:
     """Weights that come from elsewhere have their sizes."""
     kind = recipe.network.get("kind")
-    started = any(name_of(words) == "transfer" for words in recipe.hooks)
+    started = recipe.hook("transfer") is not None
     found = []
     if kind in ("compact", "plain") and not started:
         width = recipe.network.get("width", 16)
@@ -48,7 +48,7 @@ def _network(recipe: Recipe) -> list[Range]:
 
 def _augmentation(recipe: Recipe) -> dict[str, float]:
     """The ranges of the recipe's augmentation, that are not zero."""
-    words = next((w for w in recipe.hooks if name_of(w) == "augment"), "")
+    words = recipe.hook("augment") or ""
     pieces = [piece.partition("=") for piece in words.partition(":")[2].split(",") if piece]
     said = {name: value for name, _, value in pieces}
     if "policy" in said and "strength" not in said:

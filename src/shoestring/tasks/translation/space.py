@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shoestring.core.protocols import Dataset
-from shoestring.core.run import Recipe, name_of
+from shoestring.core.run import Recipe
 from shoestring.core.space import Range
 from shoestring.tasks.translation.architecture import USUAL
 
@@ -27,7 +27,7 @@ def ranges(recipe: Recipe, dataset: Dataset) -> tuple[Range, ...]:
     found += [Range("batch_size", choices=batches)] if len(batches) > 1 else []
     found += _network(recipe)
     found.append(Range("weight_decay", 1e-4, 0.3, log=True))
-    words = next((w for w in recipe.hooks if name_of(w) == "augment"), "")
+    words = recipe.hook("augment") or ""
     if not words or "bpe_dropout=" in words:
         # Not to zero: without options `augment` is the usual one.
         found.append(Range("augment.bpe_dropout", 0.01, 0.25))
@@ -38,7 +38,7 @@ def _network(recipe: Recipe) -> list[Range]:
     """Weights that come from elsewhere have their sizes."""
     kind = str(recipe.network.get("kind"))
     found = [Range("network.dropout", 0.0, 0.4)]
-    started = any(name_of(words) == "transfer" for words in recipe.hooks)
+    started = recipe.hook("transfer") is not None
     if kind not in UNITS or started:
         return found
     full = {**USUAL[kind], **recipe.network}
