@@ -179,7 +179,7 @@ def page() -> str:
         (
             "Each table holds the gain of one technique over the same recipe without any, on the "
             "two thirds of validation that no fit decided on; then the gain on examples that were "
-            "spoilt (noise, blur, turned pictures; typos and case of text), the seconds that a fit "
+            "corrupted (noise, blur, turned pictures; typos and case of text), the seconds that a fit "
             "took more, and the verdict. Intervals are 95% over seeds and examples, Bonferroni "
             "over the lines of a table, verdicts after Holm. The losers stay in. What pays here "
             "need not pay on your data: `shoestring ablate` makes this table of them."
@@ -237,7 +237,7 @@ def _told(plain: dict[str, Any], case: Case) -> str:
 
 
 def _table(plain: dict[str, Any]) -> str:
-    rows = ["| technique | gain | spoilt | seconds more | verdict |", "|---|---|---|---|---|"]
+    rows = ["| technique | gain | corrupted | seconds more | verdict |", "|---|---|---|---|---|"]
     rows.extend(
         f"| `{one['technique']}` | {' | '.join(_cells(one, plain['metric']))} |"
         for one in plain["lines"]
@@ -251,11 +251,11 @@ def _cells(one: dict[str, Any], metric: str) -> list[str]:
 
     line = from_plain(Line, one, "line")
     told = "-" if line.gain is None else gain(line.gain, metric)
-    spoilt = "-" if line.shifted is None else gain(line.shifted, metric)
+    corrupted = "-" if line.shifted is None else gain(line.shifted, metric)
     verdict = line.statement or line.reason
     if line.statement != "within noise":
         verdict = f"**{verdict}**"
-    return [told, spoilt, f"{line.more_seconds:+.1f}", verdict]
+    return [told, corrupted, f"{line.more_seconds:+.1f}", verdict]
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def _remedies(given: Any) -> Blocks:
 
 
 def _table(found: Ablation) -> str:
-    rows = ["| technique | gain | on spoilt pictures | seconds more | verdict |"]
+    rows = ["| technique | gain | on corrupted pictures | seconds more | verdict |"]
     rows.append("|---|---|---|---|---|")
     for line in found.lines:
         if line.kind in ("alone", "together"):

@@ -84,7 +84,7 @@ commands.add_command(build)
     "--batch-size", type=int, help="Labels a step: one an example, or the tokens of a sentence."
 )
 @click.option("--precision", metavar="NAME", help="float32 or bfloat16.  [default: the faster]")
-@click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
+@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
 @click.option("--threads", type=int, help="Processor threads of the fit.")
 @click.option("--recipe", metavar="FILE", help="Repeat a recipe.toml; what is named here wins.")

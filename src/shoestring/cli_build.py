@@ -18,7 +18,9 @@ from shoestring.core.errors import LimitsMissed, UserError
 @click.command(cls=DataCommand)
 @click.argument("source", required=False)
 @click.option("--task", metavar="NAME", help="The kind of problem; told from the data.")
-@click.option("--budget", metavar="TIME", help="Wall clock of the whole command: 60s, 5m, 1h30m.")
+@click.option(
+    "--budget", metavar="TIME", help="Wall clock of the whole command: 60s, 5m, 1h30m.  [required]"
+)
 @click.option("--max-size", metavar="BYTES", help="Of all files that predict: 200KB, 5MB.")
 @click.option("--max-latency", metavar="TIME",
               help="Of one input on one thread, the median: 2ms, 500us.")  # fmt: skip
@@ -29,8 +31,10 @@ from shoestring.core.errors import LimitsMissed, UserError
 @click.option("--with", "techniques", multiple=True, metavar="NAME:OPTION=VALUE,...",
               help="Add a technique (see: shoestring techniques); may be repeated.")  # fmt: skip
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a technique out.")
-@click.option("--network", metavar="KIND:OPTION=VALUE,...", help="Not chosen, but this one.")
-@click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
+@click.option(
+    "--network", metavar="KIND:OPTION=VALUE,...", help="This network instead of a chosen one."
+)
+@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
 @click.option("--threads", type=int, help="Processor threads of the fits.")
 @click.option("--out", metavar="FOLDER",
               help="A run with the bundle in it.  [default: runs/NAME-build-N]")  # fmt: skip

@@ -37,8 +37,10 @@ def on_cluster(command: Command) -> Command:
     for option in reversed(
         (
             _option("--cluster", "auto, local, or HOST:PORT of a Ray cluster.", "ADDRESS"),
-            _option("--cluster-cpus", "Of one started here.  [default: all]", "N", click.INT),
-            _option("--cluster-wait", "For workers that are not free yet: 30s, 5m.", "TIME"),
+            _option(
+                "--cluster-cpus", "Cores of a cluster started here.  [default: all]", "N", click.INT
+            ),
+            _option("--cluster-wait", "How long to wait for busy workers: 30s, 5m.", "TIME"),
         )
     ):
         command = option(command)

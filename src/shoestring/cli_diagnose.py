@@ -23,7 +23,7 @@ from shoestring.cli_options import DataCommand, as_json, given, print_json, quie
               help="Add a technique to the fits; may be repeated.")  # fmt: skip
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a default technique out.")
 @click.option("--network", metavar="KIND:OPTION=VALUE,...", help="The network of the fits.")
-@click.option("--seed", type=int, help="Of every random draw.  [default: 0]")
+@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")
 @click.option("--threads", type=int, help="Processor threads of the fits.")
 @click.option("--plot", metavar="FILE", help="Where a picture of more data goes (.svg).")

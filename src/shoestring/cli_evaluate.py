@@ -13,7 +13,7 @@ from shoestring.cli_options import DataCommand, as_json, given, print_json, quie
 @click.command(cls=DataCommand)
 @click.argument("bundle")
 @click.argument("source")
-@click.option("--shift", is_flag=True, help="Also on spoilt inputs: noise, typos and the like.")
+@click.option("--shift", is_flag=True, help="Also on corrupted inputs: noise, typos and the like.")
 @click.option("--plot", metavar="FILE", help="Where a picture of the shift goes (.svg).")
 @click.option("--details", is_flag=True, help="Also the longer tables.")
 @quietly

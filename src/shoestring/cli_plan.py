@@ -35,7 +35,7 @@ class PlanCommand(TaskCommand):
 @click.option("--batch", type=int, default=512, show_default=True,
               help="Examples of a step, of all devices together.")  # fmt: skip
 @click.option("--micro-batch", type=int, metavar="N",
-              help="Of them, at once on a device.  [default: the best]")  # fmt: skip
+              help="Examples at once on a device.  [default: the best]")  # fmt: skip
 @click.option("--mesh", metavar="WORDS",
               help="Only this: data2xtensor4xpipeline2.  [default: every one]")  # fmt: skip
 @click.option("--sharding", type=click.Choice(SHARDINGS), help="Only this.  [default: each]")

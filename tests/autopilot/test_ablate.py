@@ -247,6 +247,65 @@ def test_a_fit_that_fails_is_in_the_table(
     assert set(read_plan(tmp_path / "a").failures) == {"average", "all"}
 
 
+def test_when_all_fits_fail_the_table_says_so(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(work: pool.Pool, run: Run, seconds: float | None) -> Run:
+        raise RunError("the loss was not finite 6 times")
+
+    monkeypatch.setattr(pool.Pool, "fitted", failing)
+    for words in ({"techniques": WITH, **SHORT}, {"resume": True}):
+        found = ablate(source, out=tmp_path / "a", **words)
+        assert all("the loss was not finite 6 times" in line.reason for line in found.lines)
+
+
+@pytest.mark.parametrize("words", ["average:kind=swa,every=1", "regularize:l2=0.5,dropout=0.3"])
+def test_what_a_technique_wrote_into_a_recorded_recipe_is_not_in_the_one_without(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    run = shoestring.train(source, techniques=[words], out=tmp_path / "run", **SHORT)
+    fake = Faked()
+    monkeypatch.setattr(pool.Pool, "fitted", lambda *args, fake=fake: fake(*args))
+    short = {key: value for key, value in SHORT.items() if key != "network"}
+    for recipe in (run.path, None):
+        base = {"recipe": recipe} if recipe else {"network": SHORT["network"]}
+        out = tmp_path / f"ablation-{recipe is None}"
+        ablate(source, techniques=[words], seeds=1, out=out, **{**short, **base})
+    one, two = (
+        store.read(tmp_path / f"ablation-{fresh}" / "runs" / "none" / "seed-0").recipe
+        for fresh in (False, True)
+    )
+    assert (one.schedule, one.weight_decay, one.network) == (
+        two.schedule,
+        two.weight_decay,
+        two.network,
+    )
+    assert (one.hooks, one.learning_rate) == (two.hooks, two.learning_rate)
+
+
+def test_nothing_is_decided_on_what_gains_are_measured_on(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether classes survive a flip is looked up where no gain is measured."""
+    from shoestring.tasks.images import flip
+
+    fake, seen, judged = Faked(), list[set[int]](), list[set[int]]()
+
+    def fitted(work: pool.Pool, run: Run, seconds: float | None) -> Run:
+        judged.append(set(np.asarray(work.halves.judged.hashes).tolist()))
+        return fake(work, run, seconds)
+
+    def found(train: Any, validation: Any, classes: int) -> Any:
+        seen.append(set(np.asarray(validation.hashes).tolist()))
+        return own(train, validation, classes)
+
+    own = flip.found
+    monkeypatch.setattr(flip, "found", found)
+    monkeypatch.setattr(pool.Pool, "fitted", fitted)
+    ablate(source, techniques=["augment:flip=auto"], seeds=1, out=tmp_path / "a", **SHORT)
+    assert seen and judged and not seen[0] & judged[0]
+
+
 def test_stopping_keeps_what_was_finished(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,15 @@ def test_a_short_fit_comes_first_and_a_long_one_takes_the_rest() -> None:
     assert planned(KNOWN) == planned(KNOWN)
 
 
+def test_a_longer_fit_is_expected_to_gain_as_its_task_does() -> None:
+    known = done(replace(KNOWN, seconds=1000.0), quality=0.9, fit_seconds=10.0)
+    assert planned(known)[0].gain == "0.9746, from 0.9000 after 10 s"
+    of_a_hundred = replace(known, metric="BLEU", perfect=100.0, learning_power=0.12)
+    told = replace(of_a_hundred, done=(replace(known.done[0], quality=6.93, fit_seconds=44.0),))
+    assert planned(told)[0].gain.endswith(", from 6.93 after 44 s")
+    assert 30 < float(planned(told)[0].gain.partition(",")[0]) < 40
+
+
 def test_a_small_budget_is_one_fit() -> None:
     assert names(replace(KNOWN, seconds=20.0)) == [MAIN]
     assert names(replace(KNOWN, seconds=60.0, after_seconds=30.0)) == [MAIN]

@@ -56,3 +56,10 @@ def test_a_larger_one_that_had_the_quality_is_named() -> None:
     results = (result("teacher", quality=0.95, size_bytes=300_000),)
     record = Record(RECIPE, Limits(size_bytes=70_000, quality=0.94), 60.0, results=results)
     assert "the teacher reached 0.9500" in missed(run(quality=0.9), record)
+
+
+def test_bleu_has_two_digits_and_its_own_power_of_time() -> None:
+    scores = Scores(quality=37.123, metric="BLEU", size_bytes=60_000)
+    record = Record(Recipe("translation", "pairs"), Limits(quality=38.5), 1800.0)
+    said = missed(Run(Path("b"), "translation", record.recipe, scores=scores), record)
+    assert "BLEU 37.12, " in said and "a budget of about 36m" in said

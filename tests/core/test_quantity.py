@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring.core.errors import UserError
-from shoestring.core.quantity import count_words, parse_count
+from shoestring.core.quantity import count_words, parse_count, plain_quality
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_anything_else_is_refused_by_the_option_s_name(words: str) -> None:
 @given(st.floats(1, 9e14))
 def test_words_come_back_as_nearly_the_same(number: float) -> None:
     assert parse_count(count_words(number), "it") == pytest.approx(number, rel=0.006)
+
+
+def test_a_quality_has_the_digits_of_its_metric() -> None:
+    assert plain_quality(0.99312, "accuracy") == "0.9931"
+    assert plain_quality(36.214, "BLEU") == plain_quality(36.214, "lowercased_bleu") == "36.21"
+    assert plain_quality(0.58812, "BLEU") == "0.59"

@@ -172,3 +172,17 @@ def test_a_fit_leaves_room_for_the_bundles_that_follow_it(tmp_path: Path) -> Non
     most = own + pacing.BUNDLES_SHARE * budget.remaining()  # something is left to train in
     assert replace(looks, seconds=2.0, bundles=9).after() == pytest.approx(most, abs=0.1)
     assert replace(looks, seconds=0.0).after() == pytest.approx(pacing.AFTER_SECONDS)
+
+
+def test_steps_are_timed_where_all_learns_that_ever_does() -> None:
+    """A fit that thaws its parts one after the other has dear steps, and cheap ones before."""
+
+    class Thawing:
+        placement, asked = Local("cpu"), list[float]()
+
+        def step(self, progress: float, factor: float) -> None:
+            self.asked.append(progress)
+
+    loop = Thawing()
+    pacing.seconds_a_step(loop, Budget(1.0))  # type: ignore[arg-type]  # as much of a loop as it takes
+    assert set(loop.asked) == {1.0}

@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+import shoestring
 from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.run import Recipe, Run
+from shoestring.engine.loop import Feeds, Loop
+from shoestring.engine.placement import Local
 from shoestring.techniques.average import Average
 from tests import tiny
 
@@ -94,6 +97,28 @@ def test_what_ships_has_statistics_of_its_own_weights(
     assert any(not torch.equal(weights[n], averaged[n]) for n in means)
     plain = [n for n in weights if "running" not in n and "num_batches" not in n]
     assert all(torch.equal(weights[n], averaged[n]) for n in plain)
+
+
+@pytest.mark.parametrize("options", ["", ",freeze=all"])
+def test_what_transfer_keeps_is_not_computed_anew(
+    tmp_path: Path, source: Path, options: str
+) -> None:
+    """The statistics of frozen parts, and of a bundle's normalisations, which are folded away."""
+    first, dataset = tiny.prepared(tmp_path / "a", source, steps=20)
+    parent = shoestring.train(source, out=tmp_path / "p", steps=20, network="compact:width=4")
+    start = parent.path / "bundle" if not options else parent.path
+    fresh = first.with_recipe(network={})
+    for words in (f"transfer:start={start}{options}", "average:every=2"):
+        fresh = plugins.technique(words).apply(fresh, Budget())
+    place = Local("cpu")
+    loop = Loop(fresh, Feeds.of(fresh, dataset, place), place)
+    before = {n: t.clone() for n, t in loop.raw.state_dict().items() if "running" in n}
+    for step in range(4):
+        loop.step(step / 4, 1.0)
+    loop.evaluate()
+    after = loop.best
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept == set(before) if not options else {n for n in before if "head" not in n} <= kept
 
 
 def test_swa_takes_the_schedule_over() -> None:

@@ -50,7 +50,7 @@ def test_it_does_not_stop_while_the_rate_climbs() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("patience=0", "patience is a number of looks from 1, not 0; to train to the end"),
+        ("patience=0", "patience is a number of evaluations from 1, not 0; to train to the end"),
         ("minimum_gain=-1", "minimum_gain is a number from 0"),
         ("after=1", "after is a share of the fit"),
     ],

@@ -73,7 +73,7 @@ def test_a_bundle_gives_the_same_function(parent: Run, tmp_path: Path) -> None:
     torch.testing.assert_close(loop.raw.eval()(x), original.eval()(x), rtol=1e-4, atol=1e-4)
     loop.raw.train()
     for hook in loop.hooks:  # its folded norms stay as they are
-        hook.begin_step(loop.raw, loop.network, 0.5)
+        hook.set_modes(loop.raw, loop.network, 0.5)
     torch.testing.assert_close(loop.raw(x), original(x), rtol=1e-4, atol=1e-4)
 
 

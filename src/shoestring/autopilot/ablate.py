@@ -25,7 +25,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.errors import Interrupted, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.machine import cores
-from shoestring.core.run import Recipe
+from shoestring.core.run import Recipe, name_of
 from shoestring.core.techniques import Technique
 from shoestring.engine import alone, store
 from shoestring.engine.effects import FEWEST_SEEDS
@@ -61,7 +61,7 @@ def ablate(
     for the same part of the budget (or for the steps or epochs that were asked for).
 
     A third of the validation split is what the fits decide on; gains are measured on the rest,
-    and again on examples that are spoilt. The test split stays closed. With `folds`, so many equal
+    and again on corrupted examples. The test split stays closed. With `folds`, so many equal
     parts of the data are held out in turn, and gains are measured on all of them together.
     `processes` fits are made side by side, each with its share of the threads. With `resume`,
     `out` (or `source`) is an unfinished ablation, and nothing else but `budget` counts.
@@ -93,6 +93,7 @@ def ablate(
                 options or {},
                 said,
                 lengths,
+                again=[name_of(one) for one in words],
             )
             plan = _planned(base, words, factorial, seeds)
             where = jobs.pool()

@@ -16,10 +16,11 @@ from shoestring.autopilot.design import Cell, Design, Kind
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.receipt import Interval, Plain, Verdict
-from shoestring.core.run import Recipe
+from shoestring.core.run import Recipe, Run
 from shoestring.engine import store
 
 PLAN, RUNS = "ablation.json", "runs"
+FIT, JUDGE = "fit", "judge"  # lines of a fit's receipt that are no technique's
 VERSION = 1
 
 
@@ -33,8 +34,9 @@ class Plan:
     seeds: int = 3
     cells: tuple[str, ...] = ()  # names of those that are trained
     fit_seconds: float | None = None  # of each fit; None: as many steps as the recipe says
-    judge_seconds: float = 0.0  # kept back for judging each fit
-    idle_seconds: float = 0.0  # that a fit keeps back for a bundle, which there is none of here
+    judging: Plain = field(default_factory=dict)  # seconds kept back for a fit, by its recipe
+    idle: Plain = field(default_factory=dict)  # that a fit keeps back for a bundle: none is made
+    made: Plain = field(default_factory=dict)  # by technique: what it made for all its recipes
     limit_seconds: float | None = None  # of the whole
     used_seconds: float = 0.0
     failures: Plain = field(default_factory=dict)  # of cells by name: why their fits failed
@@ -60,7 +62,7 @@ class Result:
     name: str
     techniques: tuple[str, ...]
     qualities: tuple[float, ...] = ()
-    shifted: tuple[float, ...] = ()  # mean quality on spoilt examples
+    shifted: tuple[float, ...] = ()  # mean quality on corrupted examples
     seconds: tuple[float, ...] = ()  # of each fit
     steps: tuple[int, ...] = ()
     paths: tuple[str, ...] = ()
@@ -79,7 +81,7 @@ class Line:
     verdict: Verdict = "not measured"  # of a technique; runs alone prove none
     statement: str = ""
     gain: Interval | None = None
-    shifted: Interval | None = None  # the gain on spoilt examples
+    shifted: Interval | None = None  # the gain on corrupted examples
     shifted_verdict: Verdict = "not measured"
     seconds: float = 0.0  # of a fit with it, on average
     more_seconds: float = 0.0  # than without it
@@ -131,6 +133,12 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         raise
     except UserError as error:
         raise RunError(f"{error}") from error
+
+
+def spent(run: Run) -> float:
+    """Seconds that the techniques of a run's recipe took before its fit, trained or not."""
+    lines = [line for line in run.receipts if line.technique not in (FIT, JUDGE)]
+    return sum(line.cost.wall_seconds for line in lines)
 
 
 def fold_of(home: Path, number: int) -> Path:

@@ -46,9 +46,12 @@ def asked(
     options: Mapping[str, Any],
     said: Mapping[str, Any],
     lengths: Mapping[str, Any],
+    again: Sequence[str] = (),
 ) -> Recipe:
     """The base with what a person said beside it; `changed`: something else makes it another
-    recipe. Raises UserError for words and values that no training can start from."""
+    recipe. What techniques `again` had written into it is open again: they are given anew, or are
+    trained with and without. Raises UserError for words and values that no training can start
+    from."""
     task = plugins.task_for(base.source, base.task or None)
     for name in without:
         plugins.technique_class(name)
@@ -60,7 +63,7 @@ def asked(
         timed = lengths if any(v is not None for v in lengths.values()) else {}
         named |= {**timed, "plan": (), "evaluate_every": None}
     given = plugins.options_from(task.options, {**base.options, **options}, task.name)
-    base = opened_again(base, without)
+    base = opened_again(base, (*without, *again))
     full = replace(
         base,
         task=task.name,

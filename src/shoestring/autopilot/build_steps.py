@@ -18,6 +18,7 @@ from shoestring.autopilot.knowledge import (
     quantized_name,
 )
 from shoestring.core.decisions import Step
+from shoestring.core.quantity import plain_quality
 
 FIRST_SHARE = (
     0.06  # of the seconds, for a bundle to fall back on: what it takes, the main fit lacks
@@ -29,9 +30,7 @@ LEAST_FIT_SECONDS = 2.0  # of training, in a fit that is worth a bundle
 QUANTIZE_SECONDS = 3.0  # of a technique, beside export and grading, before one was timed
 JOINING = 1.5  # of the seconds after a fit, for a bundle of several networks
 MARGIN = 1.2  # on seconds that were measured once
-# What steps are expected to do to the share of wrong answers. Judgements: a longer fit as power
-# laws of learning curves go, an ensemble as the handbook's examples came out.
-LONGER_POWER = 0.3
+# What an ensemble is expected to leave of wrong answers: as the handbook's examples came out.
 JOINED_FACTOR = 0.85
 
 
@@ -165,10 +164,12 @@ def quantize_seconds(known: Known) -> float:
 
 
 def longer(known: Known, seconds: float) -> str:
-    """What a fit of so many seconds is expected to come to, from a shorter one."""
+    """What a fit of so many seconds is expected to come to, from a shorter one, by the power law
+    of learning curves."""
     first = known.result(FIRST)
     if first is None or first.quality is None or first.fit_seconds <= 0:
         return "not known before the first fit"
     ratio = max(1.0, seconds / first.fit_seconds)
-    wrong = (known.perfect - first.quality) * ratio**-LONGER_POWER
-    return f"{known.perfect - wrong:.4f}, from {first.quality:.4f} after {first.fit_seconds:.0f} s"
+    wrong = (known.perfect - first.quality) * ratio**-known.learning_power
+    to, since = (plain_quality(q, known.metric) for q in (known.perfect - wrong, first.quality))
+    return f"{to}, from {since} after {first.fit_seconds:.0f} s"

@@ -19,6 +19,7 @@ from shoestring.core.decisions import BuildPlan, Decision, Step
 from shoestring.core.errors import DataError, Interrupted, RunError, UserError
 from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset
+from shoestring.core.quantity import plain_quality
 from shoestring.core.run import Run
 
 if TYPE_CHECKING:
@@ -171,8 +172,9 @@ class Work:
                 raise
             found = build_step.failed(step, error, self.clock.elapsed() - began)
         self.record = replace(self.record, results=(*self.record.results, found), current=None)
-        self._decide(Decision(step.name, _chosen(step), step.why, _expected(step), _got(found)))
-        self.listener.say(f"{step.name}: {_got(found)}")
+        got = _got(found, plugins.task(self.record.recipe.task).metric)
+        self._decide(Decision(step.name, _chosen(step), step.why, _expected(step), got))
+        self.listener.say(f"{step.name}: {got}")
 
     def _longest(self, step: Step) -> float | None:
         """Seconds after which a step is given up; None where there is nothing to fall back on."""
@@ -214,6 +216,7 @@ class Work:
     def _known(self) -> Known:
         record, found = self.record, self.record.chosen
         assert found is not None
+        task = plugins.task(record.recipe.task)
         return Known(
             seconds=self._steps_seconds(),
             total=record.budget_seconds,
@@ -227,11 +230,11 @@ class Work:
             enough_epochs=found.enough_epochs,
             larger=found.larger,
             larger_words=found.larger_words,
-            perfect=plugins.task(record.recipe.task).perfect,
+            metric=task.metric,
+            perfect=task.perfect,
+            learning_power=task.learning_power,
             seed=record.recipe.seed,
-            probe=None
-            if self.dataset is None
-            else plugins.task(record.recipe.task).probe(record.recipe, self.dataset),
+            probe=None if self.dataset is None else task.probe(record.recipe, self.dataset),
             finishers=record.finishers,
             portions=tuple(finish.portions([words]) for words in record.finishers),
             folds=0
@@ -273,12 +276,14 @@ def _expected(step: Step) -> str:
     return f"{step.seconds:.0f} s ({step.share:.0%}); {step.gain}"
 
 
-def _got(found: Result) -> str:
+def _got(found: Result, metric: str) -> str:
     if found.failure:
         return f"{found.seconds:.1f} s; not done: {found.failure}"
     which = "that decide" if found.bundled else "held out"
     seen = f"{found.deciding:,} examples {which}"
-    quality = "" if found.quality is None else f"quality {shipping.figure(found.quality)} on {seen}"
+    quality = ""
+    if found.quality is not None:
+        quality = f"{metric} {plain_quality(found.quality, metric)} on {seen}"
     latency = "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms"
     epochs = f"{found.epochs:.1f} epochs" if found.step.kind == "fit" else ""
     sizes = f"{found.size_bytes:,} bytes" if found.bundled else ""

@@ -9,40 +9,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoestring import plugins
-from shoestring.autopilot.ablation import RUNS, Plan, folder_of, write
+from shoestring.autopilot import cell_runs, cell_seconds
+from shoestring.autopilot.ablation import RUNS, Plan, folder_of, spent, write
 from shoestring.autopilot.beside import Mates, claimed
 from shoestring.autopilot.design import Cell
-from shoestring.autopilot.train import completed, loaded
+from shoestring.autopilot.train import loaded
 from shoestring.core import jobs
 from shoestring.core.budget import Budget
-from shoestring.core.errors import DataError, Interrupted, RunError, UserError
+from shoestring.core.errors import DataError, Interrupted, RunError
 from shoestring.core.jobs import Job
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
-from shoestring.core.protocols import Dataset
-from shoestring.core.run import Recipe, Run, name_of
+from shoestring.core.quantity import plain_quality
+from shoestring.core.run import Recipe, Run
 from shoestring.data.names import counted
 from shoestring.engine import store
 from shoestring.engine.effects import FEWEST_SEEDS
 
 if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
-    from shoestring.engine.pool import Pool, Rates
+    from shoestring.engine.pool import Halves, Pool, Rates
 
-LEAST_STEPS = 50  # of a fit that is worth judging
-FIT_SECONDS = 2.0  # that each fit spends on measuring its own rate
-END_SECONDS = 1.0  # to compute the table and to end
-START_SECONDS = 4.0  # until a further process has imported torch and read the data
 GROUPS = "group_by"  # a task's option that says which examples belong together
 FEWEST_EXAMPLES = 6  # of the validation split
 LATE = 0.98  # of a fit's seconds: fewer are worth a note
-SETTLING = 0.12  # of a fit's seconds: before the first of a network, its precision is measured
-MOST_JUDGING = 0.3  # of a fit's part of the budget, that is kept back for judging it
 
 
 @dataclass
@@ -89,13 +82,11 @@ class Work:
                 "no gain can be measured; give a larger one"
             )
         self.plan = replace(self.plan, recipe=replace(recipe, fingerprint=dataset.fingerprint))
-        runs = self._prepared(replace(bare, receipts=()), dataset)
-        halves = pool.Halves.held_out if self.plan.held_out else pool.Halves.of
-        work = pool.Pool(halves(dataset), stop)
+        halves = (pool.Halves.held_out if self.plan.held_out else pool.Halves.of)(dataset)
+        runs = self._prepared(replace(bare, receipts=()), halves)
+        work = pool.Pool(halves, stop)
         if self.leads:
-            rates = work.rates(next(iter(runs.values())))  # which also warms up for the first fit
-            if self.plan.fit_seconds is None and self.clock.seconds is not None:
-                self.plan = self._shared(rates, runs)
+            self._timed(work, runs)
             write(self.home, self.plan)
         where = jobs.pool()
         if where is not None:
@@ -105,10 +96,10 @@ class Work:
         with Mates(
             self.home, self.plan.processes - 1 if self.leads else 0, recipe.threads
         ) as mates:
-            self._trained(work, runs, mates)
+            in_time = self._trained(work, runs, mates)
             # What a mate left unfinished, because it failed there or was killed, is tried here.
-            while self.leads and mates.ended(self.clock, stop) and self._unfinished():
-                self._trained(work, runs, mates)
+            while in_time and self.leads and mates.ended(self.clock, stop) and self._unfinished():
+                in_time = self._trained(work, runs, mates)
         self._written()
 
     def left(self) -> None:
@@ -133,6 +124,8 @@ class Work:
         """The fits that are still to be made, seed by seed, so that a slow hour of the machine
         meets all the recipes alike."""
         cells = [cell for cell in self.plan.trained if cell.name not in self.plan.failures]
+        if not cells:
+            return []  # all of them failed
         return [
             (cell, seed)
             for number, seed in enumerate(self._seeds())
@@ -148,71 +141,30 @@ class Work:
             self.listener.say(text)
             self.plan = replace(self.plan, notes=(*self.plan.notes, text))
 
-    def _prepared(self, bare: Run, dataset: Dataset) -> dict[str, Run]:
-        """A run of each recipe, complete but for its seed. Techniques that cannot stand together
-        are not trained together, which is noted."""
+    def _prepared(self, bare: Run, halves: Halves) -> dict[str, Run]:
+        """A run of each recipe, decided from the part of the data that the fits may see."""
         fits = max(1, len(self.plan.cells) * self.plan.seeds)
         seconds = None
         if self.clock.seconds is not None:
             each = self.plan.processes * max(1.0, self.clock.remaining()) / fits
             seconds = self.plan.fit_seconds or each
-        found: dict[str, Run] = {}
-        for cell in self.plan.trained:
-            try:
-                found[cell.name] = self._of(cell, bare, dataset, seconds)
-            except UserError as error:
-                if len(cell.techniques) < 2:
-                    raise
-                self._note(f"{cell} were not trained in one recipe: {error}")
-        self.plan = replace(self.plan, cells=tuple(found))
-        return found
+        self.plan, runs = cell_runs.prepared(self.plan, bare, halves.dataset, seconds, self._note)
+        return runs
 
-    def _of(self, cell: Cell, bare: Run, dataset: Dataset, seconds: float | None) -> Run:
-        """The run of a recipe: the base without any of the techniques, and then with its own."""
-        own = {name_of(words) for words in cell.techniques}
-        absent = [n for n in dict.fromkeys(map(name_of, self.plan.techniques)) if n not in own]
-        base = bare.recipe
-        recipe = replace(
-            base,
-            budget_seconds=seconds,
-            hooks=tuple(h for h in base.hooks if name_of(h) not in {*own, *absent}),
-            without=(*(n for n in base.without if n not in own), *absent),
-        )
-        chosen = tuple(map(plugins.technique, cell.techniques))
-        return completed(replace(bare, recipe=recipe), chosen, dataset, Budget(seconds), seconds)
+    def _timed(self, work: Pool, runs: Mapping[str, Run]) -> None:
+        """Measures each network, which also warms up for the first fit, and shares the budget."""
+        networks = {name: str(run.recipe.network) for name, run in runs.items()}
+        share = self.plan.fit_seconds is None and self.clock.seconds is not None
+        rates: dict[str, Rates] = {}
+        for name, network in networks.items():
+            if network not in rates and (share or not rates):
+                rates[network] = work.rates(runs[name])
+        if share:
+            self.plan = cell_seconds.shared(self.plan, networks, rates, self.clock, self.parts)
 
-    def _shared(self, rates: Rates, runs: Mapping[str, Run]) -> Plan:
-        """The plan with the seconds of each fit, the same for all. UserError, with what it would
-        need, where they are too few."""
-        recipes, count = len(runs), len(runs) * self.plan.seeds
-        asked = self.clock.seconds or 0.0
-        most = min(self.plan.processes, count)
-        # Mates begin when the first fit has ended.
-        rounds = float(count if most == 1 else 1 + ceil((count - 1) / most))
-        rounds += SETTLING * len({str(run.recipe.network) for run in runs.values()})
-        spare = END_SECONDS + START_SECONDS * (most > 1)
-        each = (self.clock.remaining() - spare) / rounds
-        least = LEAST_STEPS * rates.step_seconds + FIT_SECONDS + rates.judge_seconds
-        if each < least:
-            needed = self.parts * (rounds * least + self.clock.elapsed() + spare)
-            asked *= self.parts
-            count *= self.parts
-            raise UserError(
-                f"{counted(recipes, 'recipe')} with {counted(self.plan.seeds, 'seed')} each are "
-                f"{counted(count, 'fit')}; with {LEAST_STEPS} steps each that would need about "
-                f"{needed:.0f} s, and {asked:.0f} s were asked for; give --budget "
-                f"{_rounded(needed)}, fewer techniques, or fewer seeds"
-            )
-        judging = min(rates.judge_seconds, MOST_JUDGING * each)
-        return replace(
-            self.plan,
-            fit_seconds=each - judging,
-            judge_seconds=judging,
-            idle_seconds=rates.idle_seconds,
-        )
-
-    def _trained(self, work: Pool, runs: Mapping[str, Run], mates: Mates) -> None:
-        """Every fit that is not finished yet and that nobody else works on."""
+    def _trained(self, work: Pool, runs: Mapping[str, Run], mates: Mates) -> bool:
+        """Every fit that is not finished yet and that nobody else works on. False where the budget
+        was over before."""
         every = len(self.plan.trained) * self.plan.seeds
         late = 0
         for cell, seed in self._unfinished():
@@ -228,13 +180,15 @@ class Work:
                 run = replace(runs[cell.name], path=path)
                 recipe = self._settled(cell, runs) or work.settled(run, self.plan.fit_seconds)
                 run = replace(run, recipe=replace(recipe, seed=seed))
-                seconds = self.plan.fit_seconds
-                if seconds is not None:
-                    most = self._each() - self.plan.judge_seconds
-                    late += most < LATE * seconds
-                    seconds = max(0.0, min(seconds, most)) + self.plan.idle_seconds
+                most = self._each()
+                if most is not None and self.plan.fit_seconds is not None:
+                    if most <= 0:
+                        store.remove(path)
+                        self._over(every)
+                        return False
+                    late += most < LATE * self.plan.fit_seconds
                 try:
-                    done = work.fitted(run, seconds)
+                    done = work.fitted(run, self._seconds(cell.name, run))
                 except RunError as error:
                     if not self.leads:
                         continue  # who leads tries it again, and notes what comes
@@ -245,9 +199,18 @@ class Work:
             mates.start(self.clock)
         if late:
             self._note(
-                f"the machine slowed down: {counted(late, 'fit')} of {every} had fewer seconds "
-                "than the others"
+                f"{counted(late, 'fit')} of {every} had fewer seconds than the others: the fits "
+                "before took longer than was measured beforehand"
             )
+        return True
+
+    def _over(self, every: int) -> None:
+        """Says that the budget does not hold what is left."""
+        done = every - len(self._unfinished())
+        self._note(
+            f"the budget was over after {done} of {counted(every, 'fit')}; for the others: "
+            f"shoestring ablate --resume {self.home} --budget TIME"
+        )
 
     def _spread(self, where: jobs.Pool, runs: Mapping[str, Run], stop: Interrupt) -> None:
         """Every fit that is not finished yet, in a pool. The first is alone: in its precision and
@@ -269,7 +232,8 @@ class Work:
                     known = self._settled(cell, runs) or runs[cell.name].recipe
                     settled = replace(known, seed=seed)
                     run = replace(runs[cell.name], path=Path(), recipe=settled)
-                    values = to_plain(fits.Cell(run, self._seconds(), self.plan.held_out))
+                    seconds = self._seconds(cell.name, run)
+                    values = to_plain(fits.Cell(run, seconds, self.plan.held_out))
                     gpus = int(settled.device.startswith("cuda"))
                     job = Job(f"{cell.name}-{seed}", fits.CELL, values, cpus=threads, gpus=gpus)
                     going[job.name] = cell, seed
@@ -286,17 +250,19 @@ class Work:
         finally:
             where.stop()
 
-    def _seconds(self) -> float | None:
-        """Of a fit in a pool, which keeps back what judging it takes."""
-        if self.plan.fit_seconds is None:
+    def _seconds(self, name: str, run: Run) -> float | None:
+        """Of a fit of this recipe, judging it aside; None: as many steps as the recipe says."""
+        most = self._each()
+        if self.plan.fit_seconds is None or most is None:
             return None
-        most = min(self.plan.fit_seconds, self._each() - self.plan.judge_seconds)
-        return max(0.0, most) + self.plan.idle_seconds
+        return cell_seconds.of_fit(self.plan, name, most, spent(run))
 
-    def _each(self) -> float:
-        """Seconds that each fit that is left can have, judging included."""
-        rounds = ceil(len(self._unfinished()) / self.plan.processes)
-        return (self.clock.remaining() - END_SECONDS) / max(1, rounds)
+    def _each(self) -> float | None:
+        """Seconds to train that each fit that is left can have; None where nothing limits it."""
+        if self.clock.seconds is None:
+            return None
+        left = [cell.name for cell, _ in self._unfinished()]
+        return cell_seconds.each(self.plan, left, self.clock)
 
     def _settled(self, cell: Cell, runs: Mapping[str, Run]) -> Recipe | None:
         """The cell's recipe in the precision and threads of the first fit of its network: recipes
@@ -329,10 +295,5 @@ class Work:
         seconds = sum(r.cost.wall_seconds for r in done.receipts if r.technique == "fit")
         self.listener.say(
             f"fit {number} of {total}: {cell}, seed {done.recipe.seed}: {scores.metric} "
-            f"{scores.quality:.4f}, {seconds:.1f} s"
+            f"{plain_quality(scores.quality or 0.0, scores.metric)}, {seconds:.1f} s"
         )
-
-
-def _rounded(seconds: float) -> str:
-    """A little more than so many seconds, as a person writes it."""
-    return f"{int(seconds * 1.1) + 1}s" if seconds < 100 else f"{int(seconds * 1.1 / 60) + 1}m"

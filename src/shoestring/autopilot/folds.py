@@ -16,6 +16,7 @@ from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
 from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset
+from shoestring.core.quantity import plain_quality
 from shoestring.core.run import Recipe, Run
 from shoestring.core.techniques import Technique
 from shoestring.engine import store
@@ -96,4 +97,5 @@ class Folds:
 def _told(run: Run) -> str:
     scores = run.scores
     assert scores is not None
-    return f"{scores.metric} {scores.quality:.4f} on {scores.examples} examples"
+    quality = plain_quality(scores.quality or 0.0, scores.metric)
+    return f"{scores.metric} {quality} on {scores.examples} examples"

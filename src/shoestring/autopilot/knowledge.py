@@ -60,7 +60,9 @@ class Known:
     epoch_seconds: float
     after_seconds: float  # from the end of a fit until its bundle is graded
     enough_epochs: float
+    metric: str = "accuracy"
     perfect: float = 1.0
+    learning_power: float = 0.3
     seed: int = 0
     probe: Probe | None = None
     finishers: tuple[str, ...] = ()  # techniques on finished runs that a person asked for

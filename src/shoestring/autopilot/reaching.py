@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from shoestring import plugins
 from shoestring.autopilot.build_record import Record
-from shoestring.autopilot.build_steps import LONGER_POWER
 from shoestring.autopilot.knowledge import NO_TIME, Result
 from shoestring.core.limits import Limits, median
+from shoestring.core.quantity import plain_quality
 from shoestring.core.run import Run
 
 MOST_TIMES = 50.0  # of the budget: what would take longer is not a matter of time
@@ -19,7 +19,10 @@ def missed(run: Run, record: Record) -> str:
     scores = run.scores
     if scores is None or not record.limits.missed(scores):
         return ""
-    found = [f"{scores.metric} {scores.quality:.4f}", f"{scores.size_bytes:,} bytes"]
+    found = [
+        f"{scores.metric} {plain_quality(scores.quality or 0.0, scores.metric)}",
+        f"{scores.size_bytes:,} bytes",
+    ]
     latency = median(scores)
     found += [f"{latency:.3f} ms"] if latency is not None else []
     asked = ", ".join(record.limits.told())
@@ -50,17 +53,18 @@ def _quality(run: Run, record: Record) -> str:
     limits, scores = record.limits, run.scores
     assert scores is not None
     assert limits.quality is not None
-    perfect = plugins.task(run.task).perfect
-    wrong, allowed = perfect - (scores.quality or 0.0), perfect - limits.quality
+    task = plugins.task(run.task)
+    wrong, allowed = task.perfect - (scores.quality or 0.0), task.perfect - limits.quality
     larger = _larger(record.results, limits)
     if larger is not None and (limits.size_bytes or limits.latency_ms):
+        quality = plain_quality(larger.quality or 0.0, task.metric)
         return (
-            f"the {larger.name} reached {larger.quality:.4f} on the examples that decide, with "
+            f"the {larger.name} reached {quality} on the examples that decide, with "
             f"{larger.size_bytes:,} bytes: allow these, or ask for less quality"
         )
     seconds = record.budget_seconds
     if allowed > 0 and seconds:
-        times = (wrong / allowed) ** (1 / LONGER_POWER)
+        times = (wrong / allowed) ** (1 / task.learning_power)
         if times <= MOST_TIMES:
             return (
                 f"if errors go on to fall as they usually do with time, it takes a budget of about "

@@ -22,6 +22,7 @@ from shoestring.core.decisions import Decision
 from shoestring.core.errors import RunError, UserError
 from shoestring.core.listener import Listener
 from shoestring.core.protocols import Dataset
+from shoestring.core.quantity import plain_quality
 from shoestring.core.receipt import Receipt, Scores
 from shoestring.core.run import Run
 from shoestring.engine import derive, evidence, part, store
@@ -224,16 +225,11 @@ def _said(result: Result) -> dict[str, object]:
     return {**found, **({"words": step.words} if step.words else {}), "epochs": result.epochs}
 
 
-def figure(quality: float) -> str:
-    """Four digits of a share; of what counts to a hundred two say as much."""
-    return f"{quality:.4f}" if quality <= 1 else f"{quality:.2f}"
-
-
 def _told(scores: Scores | None) -> str:
     if scores is None or scores.quality is None:
         return "not measured"
     size = "" if scores.size_bytes is None else f", {scores.size_bytes:,} bytes"
-    return f"{scores.metric} {figure(scores.quality)} on {scores.split}{size}"
+    return f"{scores.metric} {plain_quality(scores.quality, scores.metric)} on {scores.split}{size}"
 
 
 # --- the test split ------------------------------------------------------------------------------

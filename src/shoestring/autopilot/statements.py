@@ -18,6 +18,7 @@ from shoestring.autopilot.ablation import (
     fold_of,
     folder_of,
     read_plan,
+    spent,
 )
 from shoestring.autopilot.design import Cell, Contrast
 from shoestring.bundle.grade import read_outcomes
@@ -112,7 +113,7 @@ def _runs(home: Path, cell: str, plan: Plan) -> list[Run]:
 
 @dataclass(frozen=True)
 class Measured:
-    """The outcomes of a recipe's runs, as they are and on spoilt examples."""
+    """The outcomes of a recipe's runs, as they are and on corrupted examples."""
 
     outcomes: tuple[Outcomes, ...] = ()
     plain: effects.Cell | None = None
@@ -134,7 +135,7 @@ class Measured:
     def joined(parts: Sequence[Measured], seeds: int) -> Measured:
         """Of the folds of a cross-validation, where each has so many seeds."""
         plain = [part.plain for part in parts if part.plain is not None]
-        spoilt = [part.shifted for part in parts if part.shifted is not None]
+        corrupted = [part.shifted for part in parts if part.shifted is not None]
         whole = len(plain) == len(parts) and all(one.seeds == seeds for one in plain)
         if not whole:
             return Measured()
@@ -142,7 +143,7 @@ class Measured:
             {name: np.concatenate([one[name] for one in same]) for name in same[0]}
             for same in zip(*(part.outcomes for part in parts), strict=True)
         )
-        shifted = effects.joined(spoilt) if len(spoilt) == len(parts) else None
+        shifted = effects.joined(corrupted) if len(corrupted) == len(parts) else None
         return Measured(outcomes, effects.joined(plain), shifted)
 
     def result(self, cell: Cell, runs: Sequence[Run], failure: str) -> Result:
@@ -152,7 +153,9 @@ class Measured:
             techniques=cell.techniques,
             qualities=tuple(self.plain.qualities_S.tolist()) if self.plain else (),
             shifted=tuple(self.shifted.qualities_S.tolist()) if self.shifted else (),
-            seconds=tuple(cost.wall_seconds for cost in fits),
+            seconds=tuple(
+                cost.wall_seconds + spent(run) for cost, run in zip(fits, runs, strict=True)
+            ),
             steps=tuple(cost.steps for cost in fits),
             paths=tuple(str(run.path) for run in runs),
             failure=failure,
@@ -223,9 +226,9 @@ def _of_runs(
     gain, verdict, doubt = evidence.judged(before, after, task, each)
     note = f"; Bonferroni over {count}" if count > 1 else ""
     shifted = None
-    spoilt = [measured[name].shifted for name in pair]
-    if spoilt[0] is not None and spoilt[1] is not None:
-        shifted = effects.of_runs(spoilt[0], spoilt[1]).interval(each)
+    corrupted = [measured[name].shifted for name in pair]
+    if corrupted[0] is not None and corrupted[1] is not None:
+        shifted = effects.of_runs(corrupted[0], corrupted[1]).interval(each)
     return replace(
         line,
         gain=replace(gain, method=gain.method + note),
@@ -241,12 +244,12 @@ def _of_techniques(
 ) -> list[Line]:
     """What several seeds say of the techniques, the family as one."""
     as_it_is = {name: m.plain for name, m in measured.items() if m.plain is not None}
-    spoilt = {name: m.shifted for name, m in measured.items() if m.shifted is not None}
+    corrupted = {name: m.shifted for name, m in measured.items() if m.shifted is not None}
     found = _effects(family, as_it_is)
     told = effects.judged(found)
     shifted: list[tuple[Interval | None, Verdict]] = [(None, "not measured")] * len(family)
-    if all(name in spoilt for contrast in family for name, _ in contrast.weights):
-        shifted = [*effects.judged(_effects(family, spoilt))]
+    if all(name in corrupted for contrast in family for name, _ in contrast.weights):
+        shifted = [*effects.judged(_effects(family, corrupted))]
     each = effects.bonferroni(len(family))
     rows = zip(lines, found, told, shifted, strict=True)
     return [

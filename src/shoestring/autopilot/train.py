@@ -15,7 +15,7 @@ from shoestring.core.budget import Budget, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.protocols import Dataset
-from shoestring.core.run import Recipe, Run
+from shoestring.core.run import Recipe, Run, name_of
 from shoestring.core.techniques import Technique
 from shoestring.engine import alone, store
 from shoestring.engine.apply import closed, edited, noted
@@ -78,7 +78,13 @@ def train(
     }
     lengths = {"steps": steps, "epochs": epochs, "budget_seconds": seconds_of(budget)}
     full = asking.asked(
-        replace(base, then=then), bool(given), without, options or {}, said, lengths
+        replace(base, then=then),
+        bool(given),
+        without,
+        options or {},
+        said,
+        lengths,
+        again=[name_of(plugins.words(technique)) for technique in chosen],
     )
     finish.ready(plugins.task(full.task), full.then)
     chosen = searching.ready(chosen, {**said, "network": full.network if network else None})

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from shoestring import plugins
+from shoestring.core.quantity import plain_quality
 from shoestring.core.receipt import Finding, Plain, Scores
 from shoestring.core.run import Recipe
 from shoestring.data.names import code, printable
@@ -124,11 +125,12 @@ def _scores(scores: Scores) -> Iterator[str]:
 
 
 def _quality(scores: Scores) -> str:
-    quality = f"{scores.metric} {scores.quality:.4f}"
+    quality = f"{scores.metric} {plain_quality(scores.quality or 0.0, scores.metric)}"
     if scores.interval is not None:
-        low, high, method = scores.interval.low, scores.interval.high, scores.interval.method
+        ends = (scores.interval.low, scores.interval.high)
+        low, high = (plain_quality(end, scores.metric) for end in ends)
         share = f"{scores.interval.confidence:.0%}"
-        quality += f" ({share} interval {low:.4f} to {high:.4f}, {method})"
+        quality += f" ({share} interval {low} to {high}, {scores.interval.method})"
     return f"{quality} on {scores.examples} examples"
 
 
@@ -150,7 +152,7 @@ def _tables(scores: Scores) -> Iterator[str]:
 
 def _limits(scores: Scores, findings: Sequence[Finding], tested: bool) -> Iterator[str]:
     yield f"- The figures hold for data like those of the {scores.split or 'measured'} split. For"
-    yield "  others: `shoestring evaluate FOLDER SOURCE`, and `--shift` for spoilt inputs."
+    yield "  others: `shoestring evaluate FOLDER SOURCE`, and `--shift` for corrupted inputs."
     if scores.split == "validation":
         yield "- The validation split helped to choose this model, so the figures on it are a"
         yield "  little kind." + " A test split was not opened when this was written." * (

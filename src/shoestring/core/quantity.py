@@ -1,4 +1,4 @@
-"""quantity: counts as people write them, 350M or 1.3B, and back."""
+"""quantity: counts as people write them, 350M or 1.3B, and back; qualities as they read them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from math import isfinite
 
 from shoestring.core.errors import UserError
 
+OF_A_HUNDRED = ("bleu", "chrf")  # metrics whose perfect answer has a hundred, as printed
 _LETTERS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
@@ -29,3 +30,14 @@ def count_words(number: float) -> str:
         if number >= size * 0.9995:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
+
+
+def plain_quality(value: float, metric: str) -> str:
+    """A quality without a percent sign, for lines that programs read as well: four digits of a
+    share, two of what counts to a hundred."""
+    return f"{value:.2f}" if last_word(metric) in OF_A_HUNDRED else f"{value:.4f}"
+
+
+def last_word(metric: str) -> str:
+    """The word that says what a metric is: `accuracy` of `balanced_accuracy`."""
+    return metric.rpartition("_")[2].rpartition(" ")[2].lower()

@@ -125,6 +125,8 @@ class Hook:
     # Whether weights stop or begin to learn in the middle of a fit, or its slots look at whole
     # weights: then it works where every process has all of them, and is refused where they are cut.
     whole_weights: bool = False
+    # Options in which `apply` writes down what it made beside the data, for recipes to share.
+    makes: tuple[str, ...] = ()
     # What this technique decides alone, in words; two that decide the same contradict each other.
     decides: tuple[str, ...] = ()
     # Fields of the recipe that `apply` or `finds` sets with these options, `network.NAME` for an
@@ -177,7 +179,11 @@ class Hook:
 
     def begin_step(self, model: torch.nn.Module, network: Network, progress: float) -> None:
         """Before the forward pass of each step, in training mode: freezing lives here. A weight
-        that asks for no gradient is not stepped; a frozen normalisation is put in eval() here."""
+        that asks for no gradient is not stepped."""
+
+    def set_modes(self, model: torch.nn.Module, network: Network, progress: float) -> None:
+        """Before `begin_step`, and before statistics of normalisation are computed anew, on a
+        model in training mode: what keeps its statistics at this progress is put in eval()."""
 
     def before_step(self, model: torch.nn.Module) -> None:
         """After backward, before the optimizer: clipping lives here."""

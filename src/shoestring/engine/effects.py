@@ -26,7 +26,7 @@ from shoestring.engine import evidence
 
 FEWEST_SEEDS = 3  # that can say of a technique, and not of runs alone, that it helps
 POWER = 0.8  # with which the smallest gain that is stated would be seen
-SHIFTED = "shifted.npz"  # beside a run's outcomes: what spoilt examples add to its quality
+SHIFTED = "shifted.npz"  # beside a run's outcomes: what corrupted examples add to its quality
 _ROUNDING = 1e-12  # sums of floats that should be nothing
 Floats = NDArray[np.float64]
 
@@ -155,8 +155,9 @@ class Spread:
 def contrast(cells: Sequence[Cell], weights: Sequence[float], spread: Spread) -> Effect:
     """The weighted sum of the cells' qualities, for example -1 and +1 of two, and its error.
 
-    A cell that varies more than the pool does is taken at its own variance; and seeds that agree
-    by chance in their totals are not taken to agree more than they do on single examples.
+    Cells that vary no less than the pool does are taken at their own variances, with the degrees
+    of freedom that these have (Welch 1947); and seeds that agree by chance in their totals are not
+    taken to agree more than they do on single examples.
     """
     if spread.freedom < 1 or any(c.seeds < 2 for c in cells):
         raise ValueError("one seed has no variance: compare runs, not recipes")
@@ -166,11 +167,13 @@ def contrast(cells: Sequence[Cell], weights: Sequence[float], spread: Spread) ->
     examples = sizes.pop()
     shares = [w * w / c.seeds for w, c in zip(weights, cells, strict=True)]
     residual = sum(s * c.residual for s, c in zip(shares, cells, strict=True)) / examples
-    seed_variance = max(
-        spread.variance * sum(shares),
-        sum(s * c.variance for s, c in zip(shares, cells, strict=True)),
-        residual,
-    )
+    seed_variance, freedom = spread.variance * sum(shares), spread.freedom
+    parts = [(s * c.variance, c.seeds - 1) for s, c in zip(shares, cells, strict=True)]
+    own = sum(variance for variance, _ in parts)
+    if own >= seed_variance * (1 - _ROUNDING):
+        below = sum(variance**2 / count for variance, count in parts)
+        seed_variance, freedom = own, min(freedom, own**2 / below) if below else freedom
+    seed_variance = max(seed_variance, residual)
     value = sum(w * c.quality for w, c in zip(weights, cells, strict=True))
     rows = [w * c.values_SB.mean(axis=0) for w, c in zip(weights, cells, strict=True)]
     difference_B = np.sum(rows, axis=0)
@@ -186,7 +189,7 @@ def contrast(cells: Sequence[Cell], weights: Sequence[float], spread: Spread) ->
     return Effect(
         value=value,
         error=sqrt(variance),
-        freedom=_freedom(seed_variance, spread.freedom, example_variance, max(1, examples - 1)),
+        freedom=_freedom(seed_variance, freedom, example_variance, max(1, examples - 1)),
         seed_error=sqrt(seed_variance),
         example_error=sqrt(example_variance),
         seeds=min(c.seeds for c in cells),

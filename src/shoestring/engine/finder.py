@@ -21,7 +21,7 @@ from shoestring.core.placement import Placement
 from shoestring.core.run import Recipe, Run
 from shoestring.engine.apply import noted
 from shoestring.engine.device import wait
-from shoestring.engine.loop import Feeds, Loop, hooks_of
+from shoestring.engine.loop import TIMED, Feeds, Loop, hooks_of
 from shoestring.engine.schedule import WARM_UP
 
 SHARE = 0.05  # of the seconds left, at most, for each search
@@ -294,7 +294,7 @@ def _timed(run: Run, feeds: Feeds, placement: Placement, meter: Meter) -> Tried:
         loop = Loop(run, feeds, placement)
         for number in range(WARM_STEPS + TIMED_STEPS):
             began = clock()
-            stepped = loop.step(0.0, 0.0)
+            stepped = loop.step(TIMED, 0.0)
             meter.count(steps=1, examples=stepped.examples, labels=stepped.labels)
             if number >= WARM_STEPS:
                 rates.append(stepped.labels / max(clock() - began, 1e-9))

@@ -21,6 +21,8 @@ from shoestring.engine.device import KeyedDraws, autocast, has_bfloat16, seed_st
 from shoestring.engine.loss import MANY_CLASSES, cross_entropy
 from shoestring.engine.optimizer import restore_state, state_tensors, steppers
 
+# The progress of steps that are timed and thrown away: whatever learns at all learns by then.
+TIMED = 1.0
 NO_BFLOAT16 = "this device has no bfloat16, which the recipe asks for: steps are taken in float32"
 
 
@@ -171,6 +173,7 @@ class Loop:
         for stepper in self.steppers:
             stepper.zero_grad()
         for hook in self.hooks:
+            hook.set_modes(self.raw, self.network, progress)
             hook.begin_step(self.raw, self.network, progress)
         batches = [piece for _ in range(recipe.accumulate or 1) for piece in self.batches()]
         found = self.placement.backward(self, batches)
@@ -270,6 +273,9 @@ class Loop:
         judged.load_state_dict(kept)
         refreshed = max((hook.refreshed_batches for hook in self.hooks), default=0)
         if refreshed and refresh.normalizes(judged):
+            judged.train()
+            for hook in self.hooks:  # what they freeze keeps its statistics
+                hook.set_modes(judged, self.network, self.tensors.get("progress", 0.0))
             refresh.statistics(judged, self._some(refreshed), self._forward)
             kept = {name: t.detach().clone() for name, t in judged.state_dict().items()}
         judged.eval()

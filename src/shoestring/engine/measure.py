@@ -125,7 +125,7 @@ def evaluate(
 ) -> Scores:
     """Scores of a bundle (or of a run's) on any labelled source: a folder, a file, `mnist:test`.
     `options` are the task's own; those of the run's recipe hold where nothing else is said. With
-    `shift`, `details["shift"]` says how quality falls when the inputs are spoilt.
+    `shift`, `details["shift"]` says how quality falls when the inputs are corrupted.
 
     Where the examples are a test split, or hold some of the run's own, the opening is written down
     in `openings.jsonl` of the run, or beside the bundle's files, before the first is answered;
@@ -137,8 +137,8 @@ def evaluate(
         from shoestring.engine import shift as shifts  # numpy, only where it is asked for
 
         task = plugins.task(found.opened.manifest["task"])
-        spoilt = shifts.shifted(found.opened, found.examples, progress=progress)
-        scores = shifts.added(scores, spoilt, found.outcomes, task)
+        corrupted = shifts.shifted(found.opened, found.examples, progress=progress)
+        scores = shifts.added(scores, corrupted, found.outcomes, task)
     if latency_seconds > 0:
         latency = grade.latency(found.opened.path, latency_seconds)
         scores = replace(scores, latency_ms=latency)

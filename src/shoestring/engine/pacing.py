@@ -18,7 +18,7 @@ from shoestring.data.names import counted
 from shoestring.engine import rates, schedule, store
 from shoestring.engine.device import busy as machine_busy
 from shoestring.engine.device import default_threads, precisions, wait
-from shoestring.engine.loop import Feeds, Loop, kind_of
+from shoestring.engine.loop import TIMED, Feeds, Loop, kind_of
 
 # Between checkpoints on disk, at the least. Tests of killed processes want one at every look.
 CHECKPOINT_SECONDS = float(os.environ.get("SHOESTRING_CHECKPOINT_SECONDS", "10"))
@@ -210,13 +210,13 @@ def seconds_a_step(loop: Loop, budget: Budget) -> float:
     limit = min(TRIAL_SECONDS, max(0.0, budget.remaining()) * TRIAL_SHARE)
     began = time.perf_counter()
     for _ in range(TRIAL_STEPS):
-        loop.step(0.0, 0.0)
+        loop.step(TIMED, 0.0)
         if loop.placement.agree(time.perf_counter() - began > limit):
             break
     wait(loop.placement.device)
     began, steps = time.perf_counter(), 0
     while steps < 1 or not loop.placement.agree(time.perf_counter() - began >= limit):
-        loop.step(0.0, 0.0)
+        loop.step(TIMED, 0.0)
         steps += 1
     wait(loop.placement.device)
     return (time.perf_counter() - began) / steps

@@ -24,7 +24,7 @@ from shoestring.core.run import Recipe, Run
 from shoestring.engine import device, effects, fit, pacing, shift, store
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
-from shoestring.engine.loop import Feeds, Loop
+from shoestring.engine.loop import TIMED, Feeds, Loop
 from shoestring.engine.part import Part, decided
 from shoestring.engine.placement import Local
 from shoestring.engine.seal import EXPORT_MODULES
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     import torch
 
-SEVERITY = 3  # of 1 to 5, of spoilt examples
-FEWEST_SHIFTED = 100  # examples that are spoilt in every way, where there are so many
+SEVERITY = 3  # of 1 to 5, of corrupted examples
+FEWEST_SHIFTED = 100  # examples that are corrupted in every way, where there are so many
 TIMED_EXAMPLES = 32
 TIMED_STEPS, TIMED_SECONDS = 3, 0.5  # of throw-away steps; at least the first, then the second
 WHERE = "the graphs of a bundle, in the process of the fit"
@@ -82,10 +82,10 @@ class Pool:
         store.keep(run.path, self.halves.dataset.files)
         with device.settled(run.recipe.threads or device.default_threads(), run.recipe.device):
             loop = Loop(run, Feeds.of(run, self.halves.dataset, place), place)
-            loop.step(0.0, 1.0)
+            loop.step(TIMED, 1.0)
             began, steps = time.perf_counter(), 0
             while steps < TIMED_STEPS or time.perf_counter() - began < TIMED_SECONDS:
-                loop.step(0.0, 1.0)
+                loop.step(TIMED, 1.0)
                 device.wait(place.device)
                 steps += 1
             step_seconds = (time.perf_counter() - began) / steps
@@ -163,7 +163,7 @@ class Pool:
         return replace(run, scores=scores)
 
     def _most_shifted(self, kinds: int) -> int:
-        """Examples spoilt in each way: together about as many as are judged as they are."""
+        """Examples corrupted in each way: together about as many as are judged as they are."""
         count = len(self.halves.judged)
         return min(count, max(FEWEST_SHIFTED, count // max(1, kinds)))
 

@@ -6,7 +6,7 @@ those of no network that it was made of (Izmailov et al. 2018, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -17,20 +17,20 @@ from shoestring.core.protocols import Batch
 
 def normalizes(model: nn.Module) -> bool:
     """Whether a model keeps running statistics at all."""
-    return any(_kept(model))
+    return any(True for _ in _kept(model))
 
 
 def statistics(
     model: nn.Module, batches: Iterable[Batch], forward: Callable[[Batch], None]
 ) -> None:
-    """Sets the running statistics to the plain mean over the batches. The model is left in
-    training mode; its weights stay as they are."""
-    norms = list(_kept(model))
+    """Sets the running statistics to the plain mean over the batches, of those normalisations
+    that are in training mode: the others are not what averaging changed (of frozen parts, or
+    folded into weights), and keep theirs. Modes and weights stay as they are."""
+    norms = [norm for norm in _kept(model) if norm.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for a mean over all batches
-    model.train()
     with torch.no_grad():
         for batch in batches:
             forward(batch)
@@ -38,7 +38,21 @@ def statistics(
         norm.momentum = momentum
 
 
-def _kept(model: nn.Module) -> Iterable[_BatchNorm]:
+def kept_by_all(
+    model: nn.Module, members: Sequence[Mapping[str, torch.Tensor]]
+) -> Iterator[_BatchNorm]:
+    """The normalisations whose statistics are the same in all of these weights: nothing was
+    computed on them since the members have been of one kind, because they were frozen or folded
+    away."""
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            means = [weights[f"{name}.running_mean"] for weights in members]
+            variances = [weights[f"{name}.running_var"] for weights in members]
+            if all(torch.equal(one, found[0]) for found in (means, variances) for one in found):
+                yield module
+
+
+def _kept(model: nn.Module) -> Iterator[_BatchNorm]:
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.track_running_stats:
             yield module

@@ -14,6 +14,7 @@ from shoestring.core.errors import Interrupted
 from shoestring.core.listener import Listener
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset
+from shoestring.core.quantity import plain_quality
 from shoestring.core.receipt import Scores
 from shoestring.core.run import Run
 from shoestring.engine import measure, pacing, store, tensorfile
@@ -122,9 +123,10 @@ def opened(run: Run, budget: Budget, listener: Listener, most_seconds: float = T
 
 def _told(scores: Scores) -> Iterator[str]:
     """The figures of the test split, a line each, as the lines of the fit before them."""
-    yield f"test {scores.metric} {scores.quality:.4f} on {scores.examples} examples"
+    quality = plain_quality(scores.quality or 0.0, scores.metric)
+    yield f"test {scores.metric} {quality} on {scores.examples} examples"
     if scores.loss is not None:
         yield f"test loss {scores.loss:.4f}"
     for name, value in scores.details.items():
         if isinstance(value, float) and not name.endswith("_per_second"):
-            yield f"test {name.replace('_', ' ')} {value:.4f}"
+            yield f"test {name.replace('_', ' ')} {plain_quality(value, name)}"

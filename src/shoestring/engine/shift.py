@@ -1,4 +1,4 @@
-"""shift: how quality falls when inputs are spoilt as its task knows to spoil them. No torch.
+"""shift: how quality falls when inputs are corrupted as its task knows to spoil them. No torch.
 
 Shapes: B examples, S statistics of each, K conditions (a kind at a severity).
 """
@@ -21,12 +21,12 @@ from shoestring.data import resample
 from shoestring.engine import evidence
 
 SEVERITIES = (1, 3, 5)
-MOST_EXAMPLES = 1_000  # of a split that are spoilt, evenly spread: each is answered many times
+MOST_EXAMPLES = 1_000  # of a split that are corrupted, evenly spread: each is answered many times
 
 
 @dataclass(frozen=True)
 class Condition:
-    """The answers to examples that were spoilt in one way."""
+    """The answers to examples that were corrupted in one way."""
 
     kind: str
     severity: int
@@ -57,7 +57,7 @@ def shifted(
     progress: Progress = silent,
 ) -> Shifted:
     """The bundle's answers to at most so many of the examples in every kind of shift that its task
-    knows. The same examples are spoilt alike for every bundle, so that bundles can be paired."""
+    knows. The same examples are corrupted alike for every bundle, so that bundles can be paired."""
     task = plugins.task(opened.manifest["task"])
     count = min(len(examples), most)
     positions = np.arange(count, dtype=np.int64) * len(examples) // max(1, count)
@@ -65,10 +65,10 @@ def shifted(
     wanted = [(kind, severity) for kind in task.shifts for severity in severities]
     conditions = []
     for done, (kind, severity) in enumerate(wanted):
-        progress("answering spoilt examples", done, len(wanted))
+        progress("answering corrupted examples", done, len(wanted))
         outcomes = opened.predictor.outcomes(task.shifted(some, kind, severity), silent)
         conditions.append(Condition(kind, severity, outcomes))
-    progress("answering spoilt examples", len(wanted), len(wanted))
+    progress("answering corrupted examples", len(wanted), len(wanted))
     each = [statistics(task, condition.outcomes) for condition in conditions]
     return Shifted(positions, np.asarray(some.hashes), tuple(conditions), side_by_side(each))
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _STYLES = {"better": "green", "worse": "red"}
 LEGEND = (
-    "spoilt: the same gain on examples that were spoilt in every way that the task knows, and half "
-    "the width of its interval; seconds: of a fit, more than without it"
+    "corrupted: the same gain on examples corrupted in every way that the task knows, and half the "
+    "width of its interval; seconds: of a fit, more than without it"
 )
 SEEN_POWER = "four times in five"
 NAME_WIDTH = 29  # of a test, so that its figure and its source fit beside it
@@ -77,7 +77,7 @@ def _head(found: Ablation) -> Group:
 def _lines(lines: Sequence[Line], metric: str) -> Table:
     of_runs = any(line.verdict == "not measured" and line.statement for line in lines)
     unit = ", points" if is_share(metric) else f", {metric}"
-    header = ("technique", f"gain{unit}", "spoilt", "seconds", "" if of_runs else "verdict")
+    header = ("technique", f"gain{unit}", "corrupted", "seconds", "" if of_runs else "verdict")
     table = _table(header, folded=(0, 4))
     for line in lines:
         said = line.statement or line.verdict
@@ -147,7 +147,7 @@ def _points(value: float, metric: str) -> str:
 
 
 def _trained(found: Ablation) -> Table:
-    table = _table(("recipe", found.metric, "spoilt", "steps", "a fit"))
+    table = _table(("recipe", found.metric, "corrupted", "steps", "a fit"))
     for result in found.results:
         name = _spaced(str(result))
         if not result.qualities:

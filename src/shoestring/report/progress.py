@@ -10,7 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, TextIO
 
 from shoestring.core.listener import Listener, Look, Quiet
-from shoestring.report.words import plain_quality
+from shoestring.core.quantity import plain_quality
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -52,7 +52,7 @@ def scores(scored: Scores, details: bool = False) -> Group:
     parts += [_noted(str(message)) for message in scored.details.get("findings", ())]
     if scored.details.get(shift.SHIFT):
         falling = shift.table(scored.details[shift.SHIFT], scored.metric)
-        parts += section("Under shift: the same examples, spoilt", falling)
+        parts += section("Under shift: the same examples, corrupted", falling)
     if details:
         for name, lines in long_tables(scored).items():
             parts += section(name.replace("_", " ").capitalize(), _table_of(lines))

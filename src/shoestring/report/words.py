@@ -8,36 +8,24 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
+from shoestring.core.quantity import last_word, plain_quality
 from shoestring.core.receipt import Interval, Plain
 
 T = TypeVar("T")
 
 # What is a share of a whole and so is shown in percent; anything else is shown as it is.
 _SHARES = ("accuracy", "precision", "recall", "f1", "coverage", "match")
-_OF_A_HUNDRED = ("bleu", "chrf")  # as their field prints them
 _ZEROS = re.compile(r"\.?0+(?=\D*$)")  # after the last digit that says something
 
 
 def is_share(metric: str) -> bool:
-    return _last(metric) in _SHARES
+    return last_word(metric) in _SHARES
 
 
 def quality(value: float, metric: str) -> str:
     if is_share(metric):
         return f"{100 * value:.2f}%"
-    return (
-        f"{value:.4f}" if abs(value) < 1 and _last(metric) not in _OF_A_HUNDRED else f"{value:.2f}"
-    )
-
-
-def plain_quality(value: float, metric: str) -> str:
-    """Without a percent sign, for lines that programs read as well."""
-    return f"{value:.2f}" if _last(metric) in _OF_A_HUNDRED else f"{value:.4f}"
-
-
-def _last(metric: str) -> str:
-    """The word that says what a metric is: `accuracy` of `balanced_accuracy`."""
-    return metric.rpartition("_")[2].rpartition(" ")[2].lower()
+    return plain_quality(value, metric) if abs(value) < 1 else f"{value:.2f}"
 
 
 def gain(interval: Interval, metric: str, unit: bool = True) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,8 @@ from shoestring.core.techniques import Hook
 
 if TYPE_CHECKING:
     import torch
+
+_KEY = re.compile(r"\d{1,12}-[0-9a-f]{16}")  # of what was made for a fit
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Augment(Hook):
     Provilkov et al. 2020, "BPE-dropout"; Lample et al. 2018 (swaps); Sennrich et al. 2016
     (back-translation).
     """
+
+    makes = ("synthetic",)
 
     shift: float = field(default=0.0, metadata={"help": "share of the side, at most, each way"})
     rotation: float = field(default=0.0, metadata={"help": "degrees, at most, each way"})
@@ -91,6 +96,8 @@ class Augment(Hook):
             raise ValueError("operations is of policy=rand; say that too, or leave it out")
         if self.back_translate is None and (self.monolingual or self.synthetic):
             raise ValueError("monolingual is text for back_translate; name a run for it")
+        if self.synthetic is not None and not _KEY.fullmatch(self.synthetic):
+            raise ValueError(f"synthetic is a key that was recorded, not {self.synthetic!r}")
         for name in ("shift", "elastic", "erase", "bpe_dropout", "word_dropout", "case", "swap"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")

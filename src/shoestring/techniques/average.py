@@ -25,9 +25,9 @@ class Average(Hook):
     whole fit (kind=ema), or the plain mean over its last part, in which the rate stays where it
     is (kind=swa: the rate climbs, falls to a share of its peak, and stays there).
 
-    Helps while the learning rate is still high, so for looks in the middle of a fit and for swa;
+    Helps while the learning rate is still high, so in the middle of a fit and for swa;
     once the rate has fallen to zero it changes little. Costs one pass over the weights every few
-    steps, and at each look some batches through the network, from which the statistics of
+    steps, and at each evaluation some batches through the network, from which the statistics of
     normalisation are computed anew: those of no network fit an average.
 
     Source: Polyak & Juditsky 1992 (averaging); Izmailov et al. 2018, "Averaging weights leads to

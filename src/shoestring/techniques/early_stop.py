@@ -15,9 +15,9 @@ from shoestring.core.techniques import Hook
 
 @dataclass(frozen=True)
 class EarlyStop(Hook):
-    """Stops once `patience` looks at the validation split in a row brought no gain, after a
+    """Stops once `patience` evaluations in a row on the validation split brought no gain, after a
     cool-down: over a tenth of the planned steps the learning rate falls to its end as it would
-    have, which is often worth more than the looks before. The best weights of all looks ship.
+    have, which is often worth more than what came before. The best weights of all evaluations ship.
 
     Helps where the budget is larger than what the data can use: it saves seconds, and the weights
     before the network learned by heart. Costs nothing but the chance that a longer fit would have
@@ -27,7 +27,9 @@ class EarlyStop(Hook):
     Source: Prechelt 1998, "Early stopping - but when?".
     """
 
-    patience: int = field(default=5, metadata={"help": "looks without a gain before it stops"})
+    patience: int = field(
+        default=5, metadata={"help": "evaluations without a gain before it stops"}
+    )
     minimum_gain: float = field(
         default=0.0, metadata={"help": "of the metric, above the best: 0.001, or 0.2 of BLEU"}
     )
@@ -38,8 +40,8 @@ class EarlyStop(Hook):
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ValueError(
-                f"patience is a number of looks from 1, not {self.patience}; to train to the end, "
-                "leave early_stop out"
+                f"patience is a number of evaluations from 1, not {self.patience}; to train to "
+                "the end, leave early_stop out"
             )
         if not 0 <= self.minimum_gain < float("inf"):
             raise ValueError(f"minimum_gain is a number from 0, not {self.minimum_gain}")

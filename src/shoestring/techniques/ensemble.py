@@ -12,6 +12,7 @@ from shoestring.core import voting
 from shoestring.core.budget import Budget
 from shoestring.core.errors import Skipped, UserError
 from shoestring.core.protocols import Dataset, Examples, Task
+from shoestring.core.quantity import plain_quality
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher
 
@@ -212,10 +213,12 @@ class Ensemble(Finisher):
         mean = pot.stirred([weights[i] for i in kept])
         if self.vote not in CHOOSING:  # greedily nothing is taken that makes it worse
             best, found = max(pot.quality(w).quality for w in weights), pot.quality(mean).quality
-            if best - found > SPOILT * plugins.task(child.task).perfect:
+            task = plugins.task(child.task)
+            if best - found > SPOILT * task.perfect:
+                poor, alone = (plain_quality(value, task.metric) for value in (found, best))
                 raise Skipped(
-                    f"their mean weights are a poor network: {found:.4f}, and the best of them "
-                    f"alone {best:.4f}; weights have a mean where one training branched "
+                    f"their mean weights are a poor network: {poor}, and the best of them "
+                    f"alone {alone}; weights have a mean where one training branched "
                     "(by=snapshots), and networks of other seeds answer together with "
                     "average=answers"
                 )

@@ -12,6 +12,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import Skipped, UserError
 from shoestring.core.protocols import Dataset, Quality
+from shoestring.core.quantity import plain_quality
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher, Hook
 
@@ -176,7 +177,8 @@ class Prune(Finisher, Hook):
         nats = NATS * allowed / task.perfect if few else inf
 
         def told(found: Quality) -> str:
-            return f"{found.quality:.4f}" + (f" at {found.loss:.4f} nats" if few else "")
+            quality = plain_quality(found.quality, task.metric)
+            return quality + (f" at {found.loss:.4f} nats" if few else "")
 
         said = f"{told(before)} {task.metric} on {len(feed)} deciding examples{few * FEW} before"
         while shares:
@@ -214,9 +216,10 @@ class Prune(Finisher, Hook):
         feed = task.feed(derive.deciding(dataset), dataset.facts, "cpu")
         before, after = begun.quality(feed).quality, made.quality(feed).quality
         if before - after > RUINED * task.perfect:
+            had, has = (plain_quality(value, task.metric) for value in (before, after))
             raise Skipped(
-                f"{made.cost.steps:,} steps after the cut were too few: {after:.4f} {task.metric} "
-                f"on {len(feed)} deciding examples, and {before:.4f} before; give more seconds, or "
+                f"{made.cost.steps:,} steps after the cut were too few: {has} {task.metric} "
+                f"on {len(feed)} deciding examples, and {had} before; give more seconds, or "
                 "take a smaller ratio"
             )
 

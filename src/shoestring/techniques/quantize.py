@@ -12,6 +12,7 @@ from shoestring import plugins
 from shoestring.core.budget import Budget, Cost
 from shoestring.core.errors import BundleError, Skipped, UserError
 from shoestring.core.protocols import Network, State, Task
+from shoestring.core.quantity import plain_quality
 from shoestring.core.quantizing import BITS, CALIBRATION, KEPT, LAYERS, METHOD, levels
 from shoestring.core.run import Run
 from shoestring.core.techniques import Finisher, Hook
@@ -335,7 +336,7 @@ def _named(candidate: Candidate) -> str:
 
 def _quality(candidate: Candidate) -> str:
     scores = candidate.scores
-    found = f"{scores.metric} {candidate.quality:.4f}"
+    found = f"{scores.metric} {plain_quality(candidate.quality, scores.metric)}"
     return found if scores.loss is None else f"{found}, loss {scores.loss:.4f}"
 
 

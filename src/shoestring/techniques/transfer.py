@@ -140,15 +140,21 @@ class Transfer(Hook):
         return self.freeze != "none" or self.unfreeze != "none"
 
     def begin_step(self, model: torch.nn.Module, network: Network, progress: float) -> None:
+        if self.freeze != "none" or self.unfreeze != "none":
+            parts = network.parts(model)
+            learning = self._learning(parts, progress)
+            for place, (_, weights) in enumerate(_weights(parts)):
+                for weight in weights:
+                    weight.requires_grad_(place >= learning)
+
+    def set_modes(self, model: torch.nn.Module, network: Network, progress: float) -> None:
         from torch.nn.modules.batchnorm import _BatchNorm
 
         if self.freeze != "none" or self.unfreeze != "none":
             parts = network.parts(model)
             learning = self._learning(parts, progress)
-            for place, (part, weights) in enumerate(_weights(parts)):
+            for place, (_, part) in enumerate(parts):
                 part.train(place >= learning)
-                for weight in weights:
-                    weight.requires_grad_(place >= learning)
         if self.weights.startswith(_BUNDLE):
             for module in model.modules():
                 if isinstance(module, _BatchNorm):

@@ -1,4 +1,4 @@
-"""Spoilt pictures: each kind does what its name says, more of it at each severity."""
+"""Corrupted pictures: each kind does what its name says, more of it at each severity."""
 
 from __future__ import annotations
 

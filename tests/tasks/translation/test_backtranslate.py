@@ -134,11 +134,12 @@ def test_it_ends_with_its_share_of_the_budget(
     dataset: TranslationDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backtranslate, "WINDOW", 20)
+    monkeypatch.setattr(backtranslate, "FIRST_WINDOW", 20)
     run = Reverse(seconds=10.0)
     budget = Budget(100.0, clock=lambda: run.now)
     found = made(dataset, run, budget)
     count = int(found.key.partition("-")[0])
-    assert 40 <= count <= 60  # a quarter of 100 s, and the window that was begun
+    assert 30 <= count <= 40  # two windows of 10 s: a third would go past a quarter of 100 s
     assert "were left for want of time" in found.findings[0].message
 
 

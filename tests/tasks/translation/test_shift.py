@@ -1,4 +1,4 @@
-"""Spoilt sentences: each kind does what its name says, and leaves the target alone."""
+"""Corrupted sentences: each kind does what its name says, and leaves the target alone."""
 
 from __future__ import annotations
 

@@ -43,6 +43,9 @@ class Pot:
         """Their mean, with statistics of normalisation that are its own."""
         self._model.load_state_dict(mean(members))
         if len(members) > 1 and refresh.normalizes(self._model):
+            self._model.train()
+            for norm in refresh.kept_by_all(self._model, members):
+                norm.eval()
             refresh.statistics(self._model, self._batches(), self._forward)
         self._model.eval()
         return {name: t.detach().clone() for name, t in self._model.state_dict().items()}

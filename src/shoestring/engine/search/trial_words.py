@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from shoestring.core.quantity import plain_quality
 from shoestring.core.trials import TrialLine, Trials, counted_endings
 from shoestring.data.names import counted
 from shoestring.engine.search.study import DEFAULTS
@@ -19,7 +20,7 @@ def trial(line: TrialLine, metric: str) -> str:
     """One trial, for whoever watches."""
     what = ""
     if line.quality is not None:
-        what = f"{metric} {line.quality:.4f} after {counted(line.steps, 'step')}"
+        what = f"{metric} {plain_quality(line.quality, metric)} after {counted(line.steps, 'step')}"
     values = ", ".join(f"{name} {shown(value)}" for name, value in line.values.items())
     ending = line.ending if line.ending != "finished" else ""
     return "; ".join(filter(None, (what, ending, line.reason, _origin(line), values)))
@@ -31,7 +32,8 @@ def summary(search: Search, trials: Trials, best: TrialLine) -> str:
     ended = ", ".join(f"{count} {ending}" for ending, count in endings.items() if count)
     count, examples = counted(len(trials.lines), "trial"), counted(trials.examples, "example")
     tried = f"{count} in {trials.seconds:.0f} s ({ended}), a whole one of {search.length}"
-    found = f"{trials.metric} {best.quality:.4f} after {counted(best.steps, 'step')}"
+    quality = plain_quality(best.quality or 0.0, trials.metric)
+    found = f"{trials.metric} {quality} after {counted(best.steps, 'step')}"
     parts = [
         f"{tried}, judged on {examples} of validation",
         f"best was trial {best.number}, {found}{_beside(trials, best)}{_changes(search, best)}",
@@ -48,7 +50,7 @@ def _beside(trials: Trials, best: TrialLine) -> str:
     if first is None or first.quality is None or first is best:
         return ""
     after = "" if first.part == best.part else f" after {counted(first.steps, 'step')}"
-    return f" ({first.quality:.4f} with the defaults{after})"
+    return f" ({plain_quality(first.quality, trials.metric)} with the defaults{after})"
 
 
 def _changes(search: Search, best: TrialLine) -> str:

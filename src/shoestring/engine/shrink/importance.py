@@ -94,6 +94,7 @@ def refreshed(run: Run, model: nn.Module, dataset: Dataset) -> None:
     """Statistics of normalisation as the network's own activations have them now."""
     network = plugins.task(run.task).network(run.architecture["kind"])  # type: ignore[index]  # a trained run has one
     if refresh.normalizes(model):
+        model.train()
         refresh.statistics(
             model,
             batches(run, dataset, REFRESHED_BATCHES),

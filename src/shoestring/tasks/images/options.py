@@ -7,7 +7,7 @@ from typing import Literal
 
 from shoestring.core.errors import UserError
 
-# What `evaluate --shift` spoils pictures with, see shift.py.
+# What `evaluate --shift` corrupts pictures with, see shift.py.
 SHIFTS: tuple[str, ...] = ("gaussian noise", "impulse noise", "blur", "contrast", "brightness")
 SHIFTS += ("pixelate", "jpeg", "rotation", "offset")
 
@@ -18,10 +18,12 @@ class ImageOptions:
     channels: int | None = None  # 1 or 3; None: 1 when every picture is grey, else 3
     group_by: str | None = None  # regex on the relative path, or a CSV of path,group
     per_class: int | None = None  # training pictures kept of each class; None: all
-    train_share: float = 1.0  # of the training pictures to keep
+    train_share: float = 1.0  # share of the training pictures to keep
     on_bad: Literal["skip", "stop"] = "skip"  # what a picture that cannot be read does
-    validation_share: float = 0.1  # of train, where no validation split is given; at most 5,000
-    test_share: float | None = None  # None: 0.1 where none is given and there are 1,000 pictures
+    validation_share: float = (
+        0.1  # share of train, where no validation split is given; at most 5,000
+    )
+    test_share: float | None = None  # share of all; None: 0.1, if none is given and 1,000 are there
     fold: str | None = None  # "0/5": the first of five parts is the test split
     split_seed: int = 0  # of the splits that are made here; never the training's
 

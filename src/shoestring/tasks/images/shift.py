@@ -1,4 +1,4 @@
-"""shift: pictures spoilt in the ways that cameras, files and people spoil them, in five severities.
+"""shift: pictures corrupted as cameras, files and people do it, in five severities.
 
 After Hendrycks & Dietterich 2019, "Benchmarking neural network robustness to common corruptions
 and perturbations" (ImageNet-C), and Mu & Gilmer 2019 (MNIST-C), cut to what needs numpy and Pillow.
@@ -31,15 +31,15 @@ _OFFSET = (0.05, 0.09, 0.13, 0.17, 0.22)  # of the side, in any direction
 
 
 def shifted(examples: ImageExamples, kind: str, severity: int) -> ImageExamples:
-    """The examples with spoilt pixels, made when they are taken. What is drawn is drawn by the
+    """The examples with corrupted pixels, made when they are taken. What is drawn is drawn by the
     picture's content, so that each run meets the same."""
-    spoil, at = KINDS[kind], severity - 1
+    corrupt, at = KINDS[kind], severity - 1
 
     def change(hashes_B: Draws, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if not len(pixels_BHWC):
             return pixels_BHWC
-        spoilt = spoil(pixels_BHWC.astype(np.float32), hashes_B, at)
-        return np.clip(np.rint(spoilt), 0, 255).astype(np.uint8)
+        changed = corrupt(pixels_BHWC.astype(np.float32), hashes_B, at)
+        return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
     return examples.changed(change)
 

@@ -21,7 +21,9 @@ from shoestring.tasks.translation.data import TranslationDataset
 from shoestring.tasks.translation.reading import text
 
 SHARE = 0.25  # of the seconds left, at most, for translating
-WINDOW = 512  # sentences between two looks at the clock
+# Sentences between two looks at the clock: few at first, for how long they take is not known, then
+# twice as many each time. Never by the clock: what is translated together is to come out alike.
+FIRST_WINDOW, WINDOW = 16, 512
 BEAM = 1  # greedy: as good to learn from as a beam, and several times quicker (Edunov et al. 2018)
 RATIO, ROOM = 4, 20  # longer side over shorter in characters, and more: beyond it nothing fits
 
@@ -110,11 +112,13 @@ def _translated(
 ) -> tuple[list[str], list[str], int]:
     """At most so many pairs within the seconds, and how many sentences were looked at for them."""
     began = budget.elapsed()
-    sources, targets, seen = list[str](), list[str](), 0
-    for first in range(0, len(lines), WINDOW):
-        if len(sources) >= most or (seen and budget.elapsed() - began > seconds):
+    sources, targets, seen, size = list[str](), list[str](), 0, FIRST_WINDOW
+    while seen < len(lines) and len(sources) < most:
+        spent = budget.elapsed() - began
+        if seen and spent + size * spent / seen > seconds:
             break
-        window = list(lines[first : first + WINDOW])
+        window = list(lines[seen : seen + size])
+        size = min(2 * size, WINDOW)
         answers = opened.answers(window, {"beam": BEAM})
         for line, answer in zip(window, answers, strict=True):
             seen += 1

@@ -8,7 +8,7 @@ from typing import Literal
 from shoestring.core.errors import UserError
 from shoestring.tasks.translation.languages import language, primary
 
-# What `evaluate --shift` spoils sources with, see shift.py.
+# What `evaluate --shift` corrupts sources with, see shift.py.
 SHIFTS = ("typos", "lower case", "upper case", "no punctuation")
 
 
@@ -16,18 +16,18 @@ SHIFTS = ("typos", "lower case", "upper case", "no punctuation")
 class TranslationOptions:
     source: str | None = None  # language translated from (en); None: as the data say
     target: str | None = None  # language translated into (de); None: as the data say
-    pieces: int | None = None  # of the vocabulary, both languages together; None: from the data
-    vocabulary: str | None = None  # of a run, a bundle or hf:NAME; None: learned from the data
+    pieces: int | None = None  # size of the vocabulary of both languages; None: from the data
+    vocabulary: str | None = None  # that of a run, a bundle or hf:NAME; None: learned from train
     longest_characters: int = 1_000  # of a sentence in train or validation; a longer is left out
     length_ratio: float = 4.0  # longer side over shorter, against the usual in these data; 0: any
     keep_identical: bool = False  # pairs whose source and target are the same
     keep_duplicates: bool = False  # pairs that repeat an earlier one
     keep_leaks: bool = False  # pairs of train that stand in validation or test as well
     keep_wrong_script: bool = False  # pairs with a side mostly in a script of other languages
-    train_share: float = 1.0  # of the training pairs to keep
+    train_share: float = 1.0  # share of the training pairs to keep
     on_bad: Literal["stop", "skip"] = "stop"  # what a line that cannot be read does
-    validation_share: float = 0.05  # of train, where no validation split is given; at most 2,000
-    test_share: float | None = None  # None: 0.05, at most 2,000, where there are 2,000 pairs
+    validation_share: float = 0.05  # share of train, where none is given; at most 2,000
+    test_share: float | None = None  # share of all; None: 0.05, at most 2,000, if 2,000 are there
     split_seed: int = 0  # of the splits that are made here; never the training's
     ship: Literal["auto", "float32", "int8"] = "auto"  # weights of the bundle; auto: the better
 

@@ -17,7 +17,7 @@ class PlanOptions:
     sequence: int = 512  # tokens of the target in an example, and as many of the source
     layers: int | None = None  # encoder and decoder together; None: from the parameters
     hidden: int | None = None  # width; None: from the parameters
-    heads: int | None = None  # None: one for each 128 of the width
+    heads: int | None = None  # of attention; None: one for each 128 of the width
     vocabulary: int = 32_000  # pieces of both languages
 
     def __post_init__(self) -> None:

@@ -19,28 +19,28 @@ _LETTERS_FROM = 3  # a shorter word gets no typo: nobody could read it
 
 
 def shifted(examples: TranslationExamples, kind: str, severity: int) -> TranslationExamples:
-    """The pairs with spoilt sources. What is drawn is drawn by the pair's content."""
-    spoil, share = KINDS[kind]
+    """The pairs with corrupted sources. What is drawn is drawn by the pair's content."""
+    corrupt, share = KINDS[kind]
     texts = examples.sources.all() if isinstance(examples.sources, Texts) else examples.sources
     return examples.respelt(
         [
-            spoil(text, np.random.Generator(np.random.Philox(key=key)), share[severity - 1])
+            corrupt(text, np.random.Generator(np.random.Philox(key=key)), share[severity - 1])
             for text, key in zip(texts, examples.hashes.tolist(), strict=True)
         ]
     )
 
 
-def _in_words(change: Callable[[str, np.random.Generator], str]) -> _Spoil:
+def _in_words(change: Callable[[str, np.random.Generator], str]) -> _Corrupt:
     """Changes so large a share of the words, blanks kept as they are. A word that is changed at
     one share is changed at every larger one."""
 
-    def spoil(text: str, random: np.random.Generator, share: float) -> str:
+    def corrupt(text: str, random: np.random.Generator, share: float) -> str:
         words = text.split(" ")
         drawn = random.random(len(words))
         pairs = zip(words, drawn.tolist(), strict=True)
         return " ".join(change(word, random) if draw < share else word for word, draw in pairs)
 
-    return spoil
+    return corrupt
 
 
 def _typo(word: str, random: np.random.Generator) -> str:
@@ -72,8 +72,8 @@ def _bare(word: str, random: np.random.Generator) -> str:
     return left or word
 
 
-_Spoil = Callable[[str, np.random.Generator, float], str]
-KINDS: dict[str, tuple[_Spoil, Sequence[float]]] = {
+_Corrupt = Callable[[str, np.random.Generator, float], str]
+KINDS: dict[str, tuple[_Corrupt, Sequence[float]]] = {
     "typos": (_in_words(_typo), _TYPOS),
     "lower case": (_in_words(_lower), _SHARE),
     "upper case": (_in_words(_upper), _SHARE),

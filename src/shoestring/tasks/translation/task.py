@@ -57,6 +57,7 @@ class Translation:
     presets = PRESETS
     starts = pretrained.STARTS
     perfect = 100.0
+    learning_power = 0.12  # BLEU of Multi30k from 45 s to 30 minutes, and from step 429 to 2,574
     shifts = SHIFTS
 
     def recognizes(self, source: str) -> bool:
