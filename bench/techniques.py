@@ -178,11 +178,11 @@ def page() -> str:
         "# What each technique buys alone",
         (
             "Each table holds the gain of one technique over the same recipe without any, on the "
-            "two thirds of validation that no fit decided on; then the gain on examples that were "
-            "corrupted (noise, blur, turned pictures; typos and case of text), the seconds that a fit "
-            "took more, and the verdict. Intervals are 95% over seeds and examples, Bonferroni "
-            "over the lines of a table, verdicts after Holm. The losers stay in. What pays here "
-            "need not pay on your data: `shoestring ablate` makes this table of them."
+            "two thirds of validation that no fit decided on; then the gain on corrupted examples "
+            "(noise, blur, turned pictures; typos and case of text), the seconds that a fit took "
+            "more, and the verdict. Intervals are 95% over seeds and examples, Bonferroni over the "
+            "lines of a table, verdicts after Holm. The losers stay in. What pays here need not "
+            "pay on your data: `shoestring ablate` makes this table of them."
         ),
     ]
     for case in CASES:

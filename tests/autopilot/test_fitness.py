@@ -38,6 +38,16 @@ def test_the_state_is_read_off_both_splits(
     assert fitness.state_of(training, validation, between, 1.0) == expected
 
 
+def test_few_errors_of_few_examples_are_not_called_solved() -> None:
+    run = a_run()
+    poor, good = (replace(measured(q, 0.1), examples=12) for q in (8 / 12, 1.0))
+    assert fitness.state_of(measured(1.0, 0.0), poor, gap(0.3), 1.0) == "solved"
+    said = fitness._sentence("solved", run, measured(1.0, 0.0), poor)
+    assert said.startswith("too few validation examples to say")
+    said = fitness._sentence("solved", run, measured(1.0, 0.0), good)
+    assert said.startswith("nothing to mend")
+
+
 def test_a_gap_that_may_be_chance_is_no_overfitting() -> None:
     found = fitness.state_of(measured(0.96, 0.1), measured(0.9, 0.3), gap(0.06, 0.1), 1.0)
     assert found == "balanced"

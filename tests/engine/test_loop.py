@@ -42,11 +42,11 @@ def test_of_two_looks_within_the_noise_the_one_of_the_lower_loss_is_kept(
     run, dataset = tiny.prepared(tmp_path / "run", tiny.write_npz(tmp_path / "bars.npz"))
     place = Local("cpu")
     loop = Loop(run, Feeds.of(run, dataset, place), place)
-    looks = [(30.0, 2.0), (30.5, 2.1), (29.6, 1.9), (31.0, 3.0)]
+    looks = [(30.0, 2.0), (30.2, 2.1), (29.6, 1.9), (29.0, 1.8), (31.0, 3.0), (30.4, 2.9)]
     kept = []
     for quality, loss in looks:
         found = Quality(quality, loss, 256, noise=0.75)
         monkeypatch.setattr(type(loop.task), "quality", lambda *_, found=found: found)
         loop.evaluate()
         kept.append(loop.progress.best_quality)
-    assert kept == [30.0, 30.0, 29.6, 31.0]
+    assert kept == [30.0, 30.0, 29.6, 29.6, 31.0, 30.4]

@@ -107,7 +107,7 @@ def test_only_common_examples_count(tmp_path: Path) -> None:
     second = stored(tmp_path / "b", pictures(truths, truths, first=6))
     found = compare(first, second)
     assert found.examples == 14
-    assert found.notes[-1] == "6 examples that only one of them answered were left out"
+    assert found.notes[-1] == "12 examples that only one of them answered were left out"
     other = stored(tmp_path / "c", pictures(truths, truths, first=18))
     with pytest.raises(UserError, match="only 2 examples in common"):
         compare(first, other)

@@ -51,6 +51,24 @@ def test_before_its_part_swa_has_no_opinion() -> None:
     assert swa.evaluation_weights(model, state) is None
 
 
+def test_a_short_last_part_is_averaged_too() -> None:
+    assert walked(Average(kind="swa", start=0.75), [9.0, 9.0, 9.0, 2.0]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("average", [Average(), Average(kind="swa", start=0.25)])
+def test_zeros_that_l1_left_are_zeros_of_the_average(average: Average) -> None:
+    model, state = nn.Linear(2, 1), dict[str, Any]()
+    for step in range(20):
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[1.0, 0.0 if step > 10 else 1.0]]))
+            model.bias.zero_()
+        state["progress"] = step / 20
+        average.after_step(model, 0.1, state)
+    found = average.evaluation_weights(model, state)
+    assert found is not None
+    assert found["weight"][0, 0] == pytest.approx(1.0) and found["weight"][0, 1] == 0.0
+
+
 def test_ema_forgets() -> None:
     ema = Average(decay=0.5, every=1)
     assert walked(ema, [100.0, *[1.0] * 40]) == pytest.approx(1.0, abs=1e-3)

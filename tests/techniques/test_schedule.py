@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import shoestring
 from shoestring import plugins
 from shoestring.core.budget import Budget
 from shoestring.core.errors import UserError
@@ -59,6 +60,15 @@ def test_what_is_named_goes_into_the_recipe_and_the_rest_is_left_open() -> None:
 def test_values_that_are_none_are_refused(words: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         plugins.technique(f"schedule:{words}")
+
+
+def test_a_warm_up_of_a_schedule_that_has_none_is_refused(tmp_path: Path) -> None:
+    """`classic` has a constant rate unless another schedule is said."""
+    source = tiny.write_npz(tmp_path / "bars.npz", 60)
+    said = {"network": "classic", "steps": 1, "threads": 1, "out": tmp_path / "a"}
+    with pytest.raises(UserError, match=r"the schedule here is constant, which has no warm-up"):
+        shoestring.train(source, techniques=["schedule:warm_up=0.1"], **said)
+    assert not (tmp_path / "a").exists()
 
 
 def test_two_schedules_are_an_error_that_names_both() -> None:

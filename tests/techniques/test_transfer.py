@@ -202,6 +202,9 @@ def test_a_start_that_learned_from_what_is_judged_is_refused(parent: Run, tmp_pa
     other = {"options": {"split_seed": 1}, "steps": 1, **FAST}
     with pytest.raises(UserError, match=r"was trained on \d+ of the \d+ validation examples"):
         shoestring.train(source, out=tmp_path / "b", techniques=[words], **other)
+    words = f"transfer:start={parent.path / 'bundle'}"  # it lies in that very run
+    with pytest.raises(UserError, match=r"was trained on \d+ of the \d+ validation examples"):
+        shoestring.train(source, out=tmp_path / "d", techniques=[words], **other)
     # Fewer examples of the same split are no leak.
     fewer = {"options": {"per_class": 5}, "steps": 1, **FAST}
     shoestring.train(source, out=tmp_path / "c", techniques=[words], **fewer)

@@ -24,6 +24,7 @@ MOST_EXAMPLES = 1_000  # of the training split that are answered, evenly spread
 BY_HEART = 0.5  # of the validation error, or loss, that is gone on training examples: overfitting
 AS_BAD = 0.2  # less than that is gone: the training examples themselves were not learnt
 SOLVED = 5  # validation examples' worth of error; with fewer there is nothing to explain
+UNSURE = 0.1  # of a perfect quality missing: with so few errors, the examples are too few
 ROSE = 1.1  # validation loss at the end over its lowest: it rose
 FEW_EPOCHS = 3.0
 
@@ -101,6 +102,8 @@ def _sentence(state: State, run: Run, training: Measured, validation: Measured) 
         "balanced": "neither over- nor underfitting stands out",
         "solved": "nothing to mend",
     }[state]
+    if state == "solved" and validation.quality < (1 - UNSURE) * perfect:
+        told = "too few validation examples to say"
     rising = ""
     if state != "solved" and rose(run.curve):
         rising = "; the validation loss rose again towards the end"
@@ -136,8 +139,8 @@ def advice(run: Run, fitness: Fitness, train_examples: int) -> tuple[Advice, ...
     elif fitness.state == "underfitting":
         found += _for_learning(used, epochs)
     elif fitness.state == "balanced":
-        found.append(("average", "averaged weights are judged better at the same cost"))
         found += _against_memory(used, train_examples, rose(run.curve))
+        found.append(("average", "an average of the weights may be better, at next to no cost"))
     names = plugins.technique_names()
     known = [(w, why) for w, why in found if name_of(w) in names or w.startswith("--")]
     return tuple(Advice(w if w.startswith("--") else f"--with {w}", why) for w, why in known)
@@ -154,7 +157,7 @@ def _against_memory(used: set[str], train_examples: int, rising: bool) -> list[t
         why = f"{train_examples:,} examples are few: weights that have seen others need fewer"
         found.append(("transfer:start=RUN", why))
     if "regularize" not in used:
-        found.append(("regularize:l2=0.05", "smaller weights remember less"))
+        found.append(("regularize", "smaller weights, and units left out at random, remember less"))
     if rising and "early_stop" not in used:
         why = "the validation loss rose again: the steps after its lowest were spent for nothing"
         found.append(("early_stop", why))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from shoestring.core.receipt import Interval, Verdict
 from shoestring.core.run import Run
 from shoestring.data.names import counted
 from shoestring.engine import effects, evidence, store
+from shoestring.engine.remarks import ENDED, ZERO_LAYER
 
 # The two kinds of statement: of runs, where there is one seed, and of a technique.
 OF_RUNS: Mapping[Verdict, str] = {
@@ -39,6 +40,8 @@ OF_A_TECHNIQUE: Mapping[Verdict, str] = {
     "worse": "harms here",
     "within noise": "within noise",
 }
+IDLE = "changed nothing"
+IDLE_REASON = "its fits came out as those without it, answer for answer: it found nothing to do"
 
 
 def read(path: str | os.PathLike[str]) -> Ablation:
@@ -66,8 +69,21 @@ def read(path: str | os.PathLike[str]) -> Ablation:
         asked_seconds=plan.limit_seconds,
         used_seconds=plan.used_seconds,
         fit_seconds=plan.fit_seconds,
-        notes=plan.notes,
+        notes=(*plan.notes, *_remarks(plan.trained, runs)),
     )
+
+
+def _remarks(cells: Sequence[Cell], runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """What fits left to be said, a line for each recipe: an early end, a layer of zeros."""
+    for cell in cells:
+        own = runs[cell.name]
+        ended = [line for run in own for line in run.receipts if line.technique == ENDED]
+        empty = [found for run in own for found in run.findings if found.kind == ZERO_LAYER]
+        fits = counted(len(own), "fit")
+        if ended:
+            yield f"{cell}: {len(ended)} of {fits} ended early; the first {ended[0].reason}"
+        if empty:
+            yield f"{cell}: in {len(empty)} of {fits}, {empty[0].message}"
 
 
 def _of_folds(home: Path, plan: Plan) -> Ablation:
@@ -186,6 +202,8 @@ def _lines(
             told = _of_techniques([timed[c] for c in whole], whole, measured)
             lines |= dict(zip(whole, told, strict=True))
         lines |= {c: replace(timed[c], reason=lacking[c]) for c in family if lacking[c]}
+        idle = [c for c in whole if _changed_nothing(c, results, measured)]
+        lines |= {c: replace(lines[c], statement=IDLE, reason=IDLE_REASON) for c in idle}
     return [lines[contrast] for contrast in contrasts]
 
 
@@ -198,6 +216,23 @@ def _lacking(contrast: Contrast, plan: Plan, results: Mapping[str, Result]) -> s
     if done < plan.seeds:
         return f"{done} of {counted(plan.seeds, 'seed')} were trained"
     return ""
+
+
+def _changed_nothing(
+    contrast: Contrast, results: Mapping[str, Result], measured: Mapping[str, Measured]
+) -> bool:
+    """Whether the fits with a technique are those without it, answer for answer: it found nothing
+    to do, such as an early stop that never came."""
+    if contrast.pair is None:
+        return False
+    before, after = contrast.pair
+    if results[before].steps != results[after].steps:
+        return False
+    pairs = zip(measured[before].outcomes, measured[after].outcomes, strict=True)
+    return all(
+        one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+        for one, other in pairs
+    )
 
 
 def _timed(contrast: Contrast, results: Mapping[str, Result]) -> Line:

@@ -15,7 +15,7 @@ from shoestring.core.budget import Budget, parse_seconds
 from shoestring.core.errors import MissingExtra, RunError, UserError
 from shoestring.core.listener import Listener, Quiet
 from shoestring.core.protocols import Dataset
-from shoestring.core.run import Recipe, Run, name_of
+from shoestring.core.run import CLIMBING, Recipe, Run, name_of
 from shoestring.core.techniques import Technique
 from shoestring.engine import alone, store
 from shoestring.engine.apply import closed, edited, noted
@@ -148,6 +148,11 @@ def completed(
     run = searching.decided(run, before)
     with clock.meter() as meter:
         full = plugins.task(run.task).complete(run.recipe, dataset, seconds)
+    if full.warm_up is not None and full.schedule not in CLIMBING:
+        raise UserError(
+            f"the schedule here is {full.schedule}, which has no warm-up, and warm_up="
+            f"{full.warm_up} asks for one; take schedule:shape={' or '.join(CLIMBING)}"
+        )
     for finding in dataset.findings:
         if finding not in run.findings:  # looked up to decide something
             run = noted(run, finding.kind, cost=meter.cost, reason=finding.message)

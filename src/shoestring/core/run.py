@@ -11,6 +11,7 @@ from shoestring.core.receipt import Finding, Plain, Receipt, Scores
 
 OPTIMIZERS = ("muon", "adamw", "adam", "sgd")
 SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
+CLIMBING = ("one_cycle", "cosine")  # of them, those that begin with a warm-up
 RUN_VERSION = 1  # of run.json; a newer one is refused, an older one is read for ever
 
 

@@ -33,7 +33,8 @@ class Progress:
     step: int = 0
     epoch: int = 0
     offset: int = 0  # batches of the epoch that were taken
-    best_quality: float = -math.inf
+    best_quality: float = -math.inf  # of the weights that are kept
+    highest_quality: float = -math.inf  # ever seen: what is kept lies within the noise of it
     best_loss: float = math.inf
     curve: list[dict[str, Any]] = field(default_factory=list)
 
@@ -245,7 +246,9 @@ class Loop:
             seen, kept = self._seen(kept)
         found = Quality(**placement.told(None if seen is None else vars(seen)))
         gained = found.quality - p.best_quality
-        if gained > found.noise or (gained >= -found.noise and found.loss < p.best_loss):
+        near = found.quality >= p.highest_quality - found.noise
+        p.highest_quality = max(p.highest_quality, found.quality)
+        if gained > found.noise or (near and found.loss < p.best_loss):
             p.best_quality, p.best_loss = found.quality, found.loss
             self.best = kept if placement.lead else {}
         sums = self.sums.cpu().clone()

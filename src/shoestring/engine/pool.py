@@ -21,7 +21,7 @@ from shoestring.core.listener import Quiet
 from shoestring.core.plain import to_plain
 from shoestring.core.protocols import Dataset, Examples, silent
 from shoestring.core.run import Recipe, Run
-from shoestring.engine import device, effects, fit, pacing, shift, store
+from shoestring.engine import device, effects, fit, pacing, remarks, shift, store
 from shoestring.engine.apply import noted
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import TIMED, Feeds, Loop
@@ -133,6 +133,7 @@ class Pool:
         environment = device.environment(run.recipe.threads or 1, place.device)
         with budget.meter() as judging:
             run = self._judged(replace(run, environment=environment), weights)
+        run = remarks.remarked(run, weights, meter.cost, Quiet())
         run = noted(run, "fit", cost=meter.cost, after=run.scores)
         return store.write_finished(noted(run, "judge", cost=judging.cost))
 

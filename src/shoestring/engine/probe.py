@@ -21,7 +21,7 @@ from shoestring.core.listener import Quiet
 from shoestring.core.protocols import Dataset, Examples, Feed, Network, Quality, Task
 from shoestring.core.receipt import Plain
 from shoestring.core.run import PlanChange, Recipe, Run
-from shoestring.engine import device, fit, pacing
+from shoestring.engine import device, fit, pacing, store
 from shoestring.engine.interrupt import Interrupt
 from shoestring.engine.loop import Feeds
 from shoestring.engine.placement import Local
@@ -54,9 +54,14 @@ def planned(run: Run, dataset: Dataset, fit_seconds: float, listener: Listener) 
     where = Local(run.recipe.device)
     recipe = replace(run.recipe, plan=(), evaluate_every=None, steps=None, epochs=None)
     limit = fit_seconds + pacing.AFTER_SECONDS  # which the plan keeps for an export: there is none
-    with device.settled(recipe.threads or device.default_threads(), recipe.device):
+    with (
+        tempfile.TemporaryDirectory(prefix="shoestring-probe-") as folder,
+        device.settled(recipe.threads or device.default_threads(), recipe.device),
+    ):
+        run = replace(run, path=Path(folder), recipe=recipe)
+        store.keep(run.path, dataset.files)
         feeds = Feeds.of(run, dataset, where)
-        done, _ = pacing.planned(replace(run, recipe=recipe), feeds, Budget(limit), where, listener)
+        done, _ = pacing.planned(run, feeds, Budget(limit), where, listener)
     return fixed(done.recipe, done.recipe.total_steps or 1)
 
 
@@ -83,6 +88,7 @@ def probed(
         budget.meter() as clock,
     ):
         run = Run(Path(folder), recipe.task, recipe, facts=dataset.facts)
+        store.keep(run.path, dataset.files)
         # No export follows, for which a fit keeps seconds back.
         limit = None if budget.seconds is None else budget.remaining() + pacing.AFTER_SECONDS
         own = Budget(None if limit is None else max(limit, _LEAST_SECONDS))

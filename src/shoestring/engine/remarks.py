@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 STOPPED = "should_stop"  # the reason of the plan's line where a technique ended the fit
+ENDED, ZERO_LAYER = "stopped early", "zero layer"  # a line of the receipt, a kind of finding
 FEWEST_ZEROS = 0.01  # share of all weights below which zeros are not worth a line
 
 
@@ -35,14 +36,14 @@ def remarked(run: Run, weights: Mapping[str, torch.Tensor], cost: Cost, listener
     saved = stopped_early(run.recipe.plan, cost)
     if saved:
         listener.say(saved)
-        run = noted(run, "stopped early", reason=saved)
+        run = noted(run, ENDED, reason=saved)
     zeros = Zeros.of(weights)
     if zeros.share >= FEWEST_ZEROS:
         listener.say(zeros.sentence)
         run = noted(run, "zeros", reason=zeros.sentence, options={"share": zeros.share})
     if zeros.layers:
         finding = Finding(
-            "zero layer",
+            ZERO_LAYER,
             len(zeros.layers),
             f"{counted(len(zeros.layers), 'layer')} of the network came to hold nothing but "
             f"zeros and pass nothing on: {', '.join(zeros.layers)}; penalize less (a smaller l1)",

@@ -182,7 +182,7 @@ def _compared(before: _Side, after: _Side) -> Comparison:
     gains_B = new_B - old_B
     notes = list(dict.fromkeys((*before.notes, *after.notes)))
     count = len(gains_B)
-    missing = max(len(before.outcomes["hashes"]), len(after.outcomes["hashes"])) - count
+    missing = len(before.outcomes["hashes"]) + len(after.outcomes["hashes"]) - 2 * count
     if missing:
         notes.append(f"{counted(missing, 'example')} that only one of them answered were left out")
     tests = tuple(_tests(old, new, task))

@@ -91,9 +91,10 @@ class Average(Hook):
         if self.kind == "swa" and state["progress"] < self.start:
             return
         count = state["average_steps"] = state.get("average_steps", 0) + 1
-        if count % self.every:
+        first = self.kind == "swa"  # its part may be short: the first step of it counts
+        if (count - first) % self.every:
             return
-        updates = count // self.every
+        updates = (count - first) // self.every + first
         if self.kind == "swa":
             share = 1 / updates
         else:
@@ -109,7 +110,9 @@ class Average(Hook):
 
 
 def _mixed_in(model: torch.nn.Module, state: State, share: float) -> None:
-    """Moves the average in `state` towards the model's weights by a share of the way."""
+    """Moves the average in `state` towards the model's weights by a share of the way. Of a
+    matrix, a weight that is exactly zero, as L1 leaves it, is so in the average: else none would
+    ship."""
     import torch
 
     with torch.no_grad():
@@ -119,6 +122,8 @@ def _mixed_in(model: torch.nn.Module, state: State, share: float) -> None:
                 state[KEPT + name] = weight.detach().clone()
             else:
                 kept.lerp_(weight, share)
+                if weight.ndim > 1:
+                    kept.masked_fill_(weight == 0, 0.0)
 
 
 TECHNIQUE = Average

@@ -34,10 +34,12 @@ class Regularize(Hook):
 
     L1 is a proximal step (soft thresholding by rate times l1) after the optimizer's own, so small
     weights become exactly zero and stay there until a gradient is larger; the receipt says how
-    many, and names a layer that holds nothing else. L2 is decoupled: it scales weights by rate
-    times l2 and leaves the gradient's moments alone. Both spare biases and normalisation. Under
-    Muon, convolutions have a fixed norm: there L2 does nothing, and L1 only thins them out; and
-    matrices move a fifth of AdamW's way in a step, so that the same L1 empties more of them.
+    many, and names a layer that holds nothing else. Its rate is the schedule's for all parts, so
+    that parts of a slower rate (transfer:discriminative) are thinned out more. L2 is decoupled: it
+    scales weights by rate times l2 and leaves the gradient's moments alone. Both spare biases and
+    normalisation. Under Muon, convolutions have a fixed norm: there L2 does nothing, and L1 only
+    thins them out; and matrices move a fifth of AdamW's way in a step, so that the same L1 empties
+    more of them.
 
     Source: Tibshirani 1996 (L1), Parikh & Boyd 2014, "Proximal algorithms"; Loshchilov & Hutter
     2019, "Decoupled weight decay regularization"; Srivastava et al. 2014, "Dropout"; Szegedy et

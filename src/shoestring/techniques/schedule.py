@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from shoestring import plugins
 from shoestring.core.budget import Budget
-from shoestring.core.run import Run
+from shoestring.core.run import CLIMBING, Run
 from shoestring.core.techniques import Hook
 
-CLIMBING = ("one_cycle", "cosine")
 FOUND = {"rate": "learning_rate", "batch": "batch_size"}  # fields of the recipe
 
 

@@ -96,10 +96,13 @@ class Transfer(Hook):
             offered, kind = parent.recipe.network, ""
             recorded = _RUN + _digest(folder / store.WEIGHTS)
         elif folder.is_dir():
-            manifest = manifests.read(bundles.find(folder) / bundles.MANIFEST)
+            bundle = bundles.find(folder)
+            manifest = manifests.read(bundle / bundles.MANIFEST)
             _same_task(self.start, manifest["task"], run.task)
+            if (bundle.parent / store.RUN).exists():  # it lies in the run that made it
+                unseen.by_start(self.start, store.read(bundle.parent), run)
             offered, kind = {"kind": manifest["network"], **manifest.get("options", {})}, ""
-            recorded = _BUNDLE + _digest(bundles.find(folder) / bundles.MANIFEST)
+            recorded = _BUNDLE + _digest(bundle / bundles.MANIFEST)
         else:
             offered = task.pretrained(self.start)
             kind, recorded = offered["kind"], ""

@@ -327,17 +327,23 @@ class Config:
 def timm(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """A tiny module in timm's place, and the weights that it calls pretrained."""
     torch.manual_seed(3)
-    trained = unsettled(StandIn(3, 1000))
+    trained, dropped = unsettled(StandIn(3, 1000)), list[float]()
 
     def create_model(
-        name: str, pretrained: bool = False, in_chans: int = 3, num_classes: int = 1000
+        name: str,
+        pretrained: bool = False,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        drop_rate: float = 0.0,
     ) -> nn.Module:
         assert name == "tinynet"
+        dropped.append(drop_rate)
         return trained if pretrained else StandIn(in_chans, num_classes)
 
     module = types.ModuleType("timm")
     module.__spec__ = importlib.util.spec_from_loader("timm", None)
     vars(module).update(create_model=create_model, get_pretrained_cfg=lambda name: Config())
+    vars(module).update(dropped=dropped)
     monkeypatch.setitem(sys.modules, "timm", module)
     return trained
 
@@ -360,6 +366,13 @@ def test_a_network_of_timm_trains_and_ships(timm: nn.Module, tmp_path: Path) -> 
     network = ImageNetwork("timm")
     expected = 48 * 48 * (6 * 9 + 6 * 2 * 9) + 2 * 12 + 12 * 3
     assert network.macs(run.architecture) == expected
+
+
+def test_a_network_of_timm_takes_dropout_as_the_others_do(timm: nn.Module, tmp_path: Path) -> None:
+    source = tiny.write_npz(tmp_path / "bars.npz", 90)
+    words = ["transfer:start=timm:tinynet,freeze=body", "regularize:dropout=0.3"]
+    shoestring.train(source, out=tmp_path / "run", steps=2, techniques=words, **FAST)
+    assert 0.3 in sys.modules["timm"].dropped
 
 
 def test_a_traced_graph_answers_as_its_network(timm: nn.Module) -> None:

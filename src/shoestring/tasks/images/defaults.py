@@ -51,9 +51,8 @@ def completed(recipe: Recipe, dataset: Dataset, seconds: float | None) -> Recipe
     count = len(dataset.train)
     if _starts_elsewhere(recipe, dataset, count, seconds):
         start = f"transfer:start={pretrained.EFFICIENTNET}"
-        recipe = replace(
-            recipe, network={"kind": pretrained.EFFICIENTNET}, hooks=(*recipe.hooks, start)
-        )
+        network = {**recipe.network, "kind": pretrained.EFFICIENTNET}
+        recipe = replace(recipe, network=network, hooks=(*recipe.hooks, start))
     network = {"kind": "compact", **recipe.network}
     if network["kind"] == "compact" and "width" not in network:
         network["width"] = _width(recipe, dataset, count, seconds)
@@ -149,7 +148,8 @@ def _starts_elsewhere(recipe: Recipe, dataset: Dataset, count: int, seconds: flo
     photos, with the weights at hand and the time to go through the set a few times."""
     chosen = {name_of(words) for words in recipe.hooks} | set(recipe.without)
     photos = dataset.facts["channels"] == 3 and min(dataset.facts["size"]) >= PHOTO_SIDE
-    if recipe.network or "transfer" in chosen or not photos or count >= SMALL_PHOTOS:
+    named = set(recipe.network) - {"dropout"}  # which both networks have, and `regularize` sets
+    if named or "transfer" in chosen or not photos or count >= SMALL_PHOTOS:
         return False
     network = {"kind": pretrained.EFFICIENTNET}
     return pretrained.installed() and (

@@ -71,11 +71,12 @@ def expand(options: Plain, facts: Plain) -> Plain:
     known: dict[str, Any] = {"dropout": 0.2, "side": SMALLEST}
     if kind == TIMM:
         known = {"name": None, "side": SMALLEST, "mean": [MEAN], "std": [DEVIATION]}
+        known |= {"dropout": 0.0}
     for name in options:
         if name not in known and name != "kind":
             raise UserError(f"network {kind} has no option {name!r}; it has: {', '.join(known)}")
     taken = {name: options.get(name, usual) for name, usual in known.items()}
-    side, dropout = taken["side"], taken.get("dropout", 0.0)
+    side, dropout = taken["side"], taken["dropout"]
     if not isinstance(side, int) or not 8 <= side <= 1024:
         raise UserError(f"network {kind}: side is 8 to 1024 pixels, not {side!r}")
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:

@@ -45,13 +45,14 @@ class TimmNetwork(nn.Module):
 
     def __init__(self, architecture: Plain) -> None:
         super().__init__()
-        entry = architecture["entry"]
+        entry, dropout = architecture["entry"], architecture.get("dropout", 0.0)
         self._entry = Entry(entry["scale"], entry["shift"], entry["size"])
         self.body: nn.Module = _timm().create_model(
             architecture["name"],
             pretrained=False,
             in_chans=architecture["input"][0],
             num_classes=architecture["classes"],
+            **({"drop_rate": dropout} if dropout else {}),
         )
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
