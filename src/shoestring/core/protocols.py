@@ -271,8 +271,7 @@ class Task(Showing, Teaching, Ranging, Sizing, Planned, Protocol):
     networks: tuple[str, ...]  # kinds; the first is the default
     starts: tuple[str, ...]  # names of weights from elsewhere that `pretrained` knows, as written
     perfect: float  # the quality of answers without a fault: 1 of a share, 100 of BLEU
-    # By which the share of it that is missing falls with the seconds of training: a judgement.
-    learning_power: float
+    learning_power: float  # what is missing to it falls with the seconds to this power: a judgement
     shifts: tuple[str, ...]  # the kinds that `shifted` knows
 
     def recognizes(self, source: str) -> bool:
@@ -342,8 +341,7 @@ class Task(Showing, Teaching, Ranging, Sizing, Planned, Protocol):
         """What the words after `predict BUNDLE` stand for; standard input where there are none."""
 
     def shifted(self, examples: Examples, kind: str, severity: int) -> Examples:
-        """The same examples with inputs that were corrupted in one of the ways of `shifts`, at a
-        severity of 1 to 5: hashes and truths stay. An example is corrupted alike each time."""
+        """The examples with inputs corrupted in one of `shifts`, alike each time; severity 1 to 5."""
 
     def render(self, answer: Plain) -> str:
         """One answer as a line of text for a terminal."""
