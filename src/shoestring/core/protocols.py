@@ -271,7 +271,7 @@ class Task(Showing, Teaching, Ranging, Sizing, Planned, Protocol):
     networks: tuple[str, ...]  # kinds; the first is the default
     starts: tuple[str, ...]  # names of weights from elsewhere that `pretrained` knows, as written
     perfect: float  # the quality of answers without a fault: 1 of a share, 100 of BLEU
-    learning_power: float  # what is missing to it falls with the seconds to this power: a judgement
+    learning_power: float  # by which what is missing falls with the seconds; a judgement
     shifts: tuple[str, ...]  # the kinds that `shifted` knows
 
     def recognizes(self, source: str) -> bool:
@@ -341,7 +341,7 @@ class Task(Showing, Teaching, Ranging, Sizing, Planned, Protocol):
         """What the words after `predict BUNDLE` stand for; standard input where there are none."""
 
     def shifted(self, examples: Examples, kind: str, severity: int) -> Examples:
-        """The examples with inputs corrupted in one of `shifts`, alike each time; severity 1 to 5."""
+        """The examples, inputs corrupted in one of `shifts`, alike each time; severity 1 to 5."""
 
     def render(self, answer: Plain) -> str:
         """One answer as a line of text for a terminal."""
