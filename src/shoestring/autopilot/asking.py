@@ -14,6 +14,7 @@ from shoestring.core.plain import from_plain, to_plain
 from shoestring.core.run import OPTIMIZERS, SCHEDULES, Recipe, name_of
 from shoestring.engine import store
 
+GROUPS = "group_by"  # a task's option that says which examples belong together
 MOST_THREADS = 8  # times the cores; far above it torch crashes
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoestring.autopilot import cell_runs, cell_seconds
+from shoestring.autopilot import asking, cell_runs, cell_seconds
 from shoestring.autopilot.ablation import RUNS, Plan, folder_of, spent, write
 from shoestring.autopilot.beside import Mates, claimed
 from shoestring.autopilot.design import Cell
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from shoestring.engine.interrupt import Interrupt
     from shoestring.engine.pool import Halves, Pool, Rates
 
-GROUPS = "group_by"  # a task's option that says which examples belong together
 FEWEST_EXAMPLES = 6  # of the validation split
 LATE = 0.98  # of a fit's seconds: fewer are worth a note
 
@@ -61,7 +60,7 @@ class Work:
                 f"{counted(self.plan.seeds, 'seed')} of each recipe can say which run beats which, "
                 f"but not whether a technique helps: that takes --seeds {FEWEST_SEEDS} or more"
             )
-        if self.plan.recipe.options.get(GROUPS):
+        if self.plan.recipe.options.get(asking.GROUPS):
             self._note(
                 "intervals count examples of one group as independent; where a group is mostly "
                 "right or mostly wrong as a whole they are too narrow"

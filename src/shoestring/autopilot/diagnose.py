@@ -186,6 +186,11 @@ def _with_fits(
         judged, epochs = _labels(recipe, dataset, labels_B, folds, clock, listener)
         found = replace(found, labels=judged)
         notes += _short(epochs, fits, clock)
+    if recipe.options.get(asking.GROUPS):
+        notes.append(
+            "examples of one group were taken for independent: a group stands in several folds, "
+            "where its members vouch for each other, and more data means more of the same groups"
+        )
     if grown:
         probes = more_data.grown(dataset, recipe, labels_B, clock, listener.stage)
         bought: MoreData = more_data.judged(probes, run.task)

@@ -209,12 +209,16 @@ def _batch_size(
             "find the batch size without distribute, then give it with --batch-size"
         )
 
+    starts = list[float]()
+
     def tried(batch_size: int) -> Tried:
+        starts.append(time.perf_counter())
         return _timed(run.with_recipe(batch_size=batch_size), feeds, placement, meter)
 
     def may_go_on(last: Tried) -> str:
-        used = time.perf_counter() - began
-        if used * 2 > seconds:
+        now = time.perf_counter()
+        used, next_one = now - began, 2 * (now - starts[-1])
+        if used + next_one > seconds:
             return f"{used:.1f} s were spent, of {seconds:.1f} s that it may take"
         if last.batches < 2 * FEWEST_BATCHES:
             return f"twice that leaves fewer than {FEWEST_BATCHES} batches an epoch"
