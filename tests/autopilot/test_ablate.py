@@ -17,6 +17,7 @@ from shoestring.autopilot.ablation import PLAN, Ablation, read_plan
 from shoestring.bundle.grade import read_outcomes
 from shoestring.core.errors import DataError, Interrupted, RunError, UserError
 from shoestring.core.listener import Quiet
+from shoestring.core.receipt import Finding
 from shoestring.core.run import Run
 from shoestring.engine import effects, pacing, pool, store
 from tests import tiny
@@ -304,6 +305,28 @@ def test_nothing_is_decided_on_what_gains_are_measured_on(
     monkeypatch.setattr(pool.Pool, "fitted", fitted)
     ablate(source, techniques=["augment:flip=auto"], seeds=1, out=tmp_path / "a", **SHORT)
     assert seen and judged and not seen[0] & judged[0]
+
+
+def test_what_changed_nothing_and_what_emptied_a_layer_is_said(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Faked()
+
+    def fitted(work: pool.Pool, run: Run, seconds: float | None) -> Run:
+        if any(h.startswith("regularize") for h in run.recipe.hooks):
+            finding = Finding("zero layer", 1, "1 layer came to hold nothing but zeros", ("stem",))
+            run = replace(run, findings=(*run.findings, finding))
+        return fake(work, run, seconds)
+
+    monkeypatch.setattr(pool.Pool, "fitted", fitted)
+    words = ("augment:shift=0.05", "early_stop", "regularize:l1=9.0")
+    found = ablate(source, techniques=words, seeds=3, out=tmp_path / "a", **SHORT)
+    alone = {line.technique: line for line in found.lines if line.kind == "alone"}
+    assert alone["augment:shift=0.05"].statement == "helps here"
+    assert alone["early_stop"].statement == "changed nothing"
+    assert "found nothing to do" in alone["early_stop"].reason
+    said = [note for note in found.notes if "nothing but zeros" in note]
+    assert any(note.startswith("regularize:l1=9.0: in 3 of 3 fits, 1 layer") for note in said)
 
 
 def test_stopping_keeps_what_was_finished(
