@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from shoestring.autopilot import sizes
+from shoestring.autopilot.build_record import Record
 from shoestring.autopilot.knowledge import (
     DISTILLED,
     FIRST,
@@ -21,7 +23,8 @@ from shoestring.autopilot.knowledge import (
 from shoestring.autopilot.planning import finished, planned
 from shoestring.core.decisions import Step
 from shoestring.core.limits import Limits
-from shoestring.core.sizing import Probe
+from shoestring.core.run import Recipe
+from shoestring.core.sizing import Probe, Weight
 
 KNOWN = Known(
     seconds=300.0,
@@ -89,6 +92,25 @@ def test_a_limit_of_bytes_brings_quantize_to_the_fallback_and_to_what_ships() ->
     assert names(done(known, size_bytes=30_000)) == []
     kept_out = replace(known, without=frozenset({"quantize"}))
     assert QUANTIZE not in names(kept_out)
+
+
+def test_a_task_that_ships_whole_numbers_at_once_needs_no_step_for_it() -> None:
+    """Where the limit of bytes leaves float32 no room, and no ensemble would fit."""
+    weight = Weight(1_000, 100_000, 30_000)
+    for limits, without, rounds in (
+        (Limits(size_bytes=60_000), (), True),
+        (Limits(size_bytes=60_000), ("quantize",), False),
+        (Limits(size_bytes=95_000), (), False),  # three of them are an ensemble
+        (Limits(size_bytes=120_000), (), False),
+        (Limits(), (), False),
+    ):
+        record = Record(Recipe("translation", "x", without=without), limits, 60.0)
+        assert sizes._rounded(record, weight) == rounds
+        assert not sizes._rounded(replace(record, recipe=Recipe("images", "x")), weight)
+    said = Recipe("translation", "x", options={"ship": "float32"})
+    assert not sizes._rounded(Record(said, Limits(size_bytes=60_000), 60.0), weight)
+    known = replace(KNOWN, limits=Limits(size_bytes=60_000), size_bytes=30_000)
+    assert names(known) == [FIRST, MAIN]
 
 
 def test_what_is_small_enough_is_not_quantized() -> None:

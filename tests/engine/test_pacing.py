@@ -87,6 +87,16 @@ def test_load_that_comes_and_goes_is_followed_in_a_few_large_changes(
         before = change.total_steps
 
 
+def test_what_is_too_little_to_change_a_plan_for_is_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is faster than it was measured, by three in a hundred."""
+    drive = Drive(tmp_path, monkeypatch, 600.0, lambda now: 0.97).through()
+    (change,) = drive.changes
+    assert pacing.LAST_CALL <= change.at_step / drive.run.recipe.plan[0].total_steps < 0.75
+    assert 0.98 * 600 <= drive.now + drive.looks.after() <= 600
+
+
 def test_each_change_is_written_at_its_own_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

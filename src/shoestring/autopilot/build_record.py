@@ -37,6 +37,7 @@ class Chosen:
     gauge: Gauge
     larger: Plain = field(default_factory=dict)  # the usual one, where limits forbid it
     larger_words: str = ""
+    rounded: bool = False  # whether bundles of its fits have whole numbers for weights at once
 
 
 @dataclass(frozen=True)

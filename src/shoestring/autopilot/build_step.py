@@ -89,6 +89,9 @@ class Bench:
         recipe = replace(
             record.recipe, seed=step.seed, budget_seconds=seconds, then=(), open_test=False
         )
+        if record.chosen.rounded:
+            rounded = plugins.task(recipe.task).rounded(recipe.options)
+            recipe = replace(recipe, options=rounded or recipe.options)
         if step.words:  # a technique that begins with weights names the network
             recipe = replace(recipe, network={})
         else:

@@ -16,6 +16,7 @@ QUANTIZE, PRUNE = "quantize", "prune"
 # Deciding examples, all right: so many say that there is nothing left to gain (at most 1% is
 # wrong, by the rule of three), and so many that it will not take long.
 SURE, EASY = 300, 50
+FEWEST_MEMBERS = 3  # of an ensemble: two are hardly better than one that learned twice as long
 NO_TIME = "there was no time left for it"
 
 

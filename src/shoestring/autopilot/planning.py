@@ -18,6 +18,7 @@ from shoestring.autopilot.build_steps import (
 from shoestring.autopilot.knowledge import (
     DISTILLED,
     EASY,
+    FEWEST_MEMBERS,
     FIRST,
     FOLDS,
     JOIN,
@@ -43,7 +44,6 @@ FOLDS_SECONDS = 30.0  # for steps, below which nothing is crossed
 # times taught nothing on MNIST, where one fit of all the time did better. Judgements.
 TAUGHT_EPOCHS, MAIN_PART, TEACHER_PART = 12.0, 0.45, 0.4
 MOST_MEMBERS = 5  # each costs its bytes and its time whenever it answers
-FEWEST_MEMBERS = 3  # two are hardly better than one that learned twice as long
 
 
 def planned(known: Known) -> tuple[Step, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from shoestring import plugins
 from shoestring.autopilot import train
 from shoestring.autopilot.build_record import Chosen, Record
+from shoestring.autopilot.knowledge import FEWEST_MEMBERS, QUANTIZE
 from shoestring.core.budget import Budget
 from shoestring.core.decisions import Decision
 from shoestring.core.errors import UserError
@@ -46,7 +47,31 @@ def chosen(
         found = gauge.gauged(run, dataset, Budget(seconds), listener)
     usual = offered[-1]
     larger = (usual.network, usual.words) if usual is not one else ({}, "")
-    return Chosen(one.network, one.words, one.enough_epochs, weight, found, *larger), (decision,)
+    decisions = [decision]
+    if rounded := _rounded(record, weight):
+        decisions.append(_rounding(weight))
+    return Chosen(
+        one.network, one.words, one.enough_epochs, weight, found, *larger, rounded
+    ), tuple(decisions)
+
+
+def _rounded(record: Record, weight: Weight) -> bool:
+    """Whether fits ship whole numbers at once: where the limit of bytes leaves them no choice, and
+    their task can. Where there is room for an ensemble, that is rounded once it is made."""
+    most, recipe = record.limits.size_bytes, record.recipe
+    if most is None or weight.size_bytes <= SIZE_ROOM * most or QUANTIZE in recipe.without:
+        return False
+    if most // max(1, weight.small_bytes) >= FEWEST_MEMBERS:
+        return False
+    return plugins.task(recipe.task).rounded(recipe.options) is not None
+
+
+def _rounding(weight: Weight) -> Decision:
+    return Decision(
+        "weights", "int8", "the limit of bytes leaves no room for float32, and a fit that ships "
+        "them rounded needs no step for it afterwards",
+        f"{weight.small_bytes:,} bytes instead of {weight.size_bytes:,}",
+    )  # fmt: skip
 
 
 def _fitting(

@@ -70,5 +70,9 @@ class Sizing(Protocol):
         """From small to large, those worth a fit of so many seconds on these data; only the one
         that the recipe names where it names one whole. No torch."""
 
+    def rounded(self, options: Plain) -> Plain | None:
+        """The options with which a fit's own bundle has its weights in whole numbers; None where
+        that takes `quantize` after the fit, or where these options say otherwise."""
+
     def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
         """What to try on data like these with weights that are installed; None for nothing."""

@@ -54,6 +54,7 @@ MOST_CUT = 2  # one change leaves at least the MOST_CUT-th part of the steps tha
 SLOWEST_LOOK = 3.0  # times what looks took before, that one slow look counts for at the most
 CUT_SECONDS = 30.0  # left, below which a change may cut all that does not fit
 LONGER = 1.15  # by how much more must fit before the plan is lengthened
+LAST_CALL, LAST_LONGER = 0.6, 1.08  # from this progress on: it is soon too late, and less will do
 LENGTHEN_UNTIL = 0.7  # of the progress; after it the rate is too low for more steps to pay
 
 
@@ -286,7 +287,9 @@ class Pace:
         rest = self.plan[-1].total_steps - step
         affordable = max(1, int(left / self._whole_step_seconds()))
         over = self.seconds_left(step) - left > max(OVERRUN_SECONDS, OVERRUN * left)
-        under = affordable >= LONGER * rest and self._may_lengthen(step)
+        late = schedule.progress(self.plan, step) >= LAST_CALL
+        longer = LAST_LONGER if late else LONGER
+        under = affordable >= longer * rest and self._may_lengthen(step)
         self._over = self._over + 1 if over and affordable < rest else 0
         self._under = self._under + 1 if under else 0
         enough = WINDOWS if left > LAST_SECONDS else 1

@@ -84,6 +84,9 @@ class Images:
     ) -> Sequence[Candidate]:
         return sizes.candidates(recipe, dataset, seconds)
 
+    def rounded(self, options: Plain) -> Plain | None:
+        return None
+
     def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
         return sizes.probe(recipe, dataset)
 

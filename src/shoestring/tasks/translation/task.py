@@ -90,6 +90,9 @@ class Translation:
 
         return sizes.candidates(recipe, dataset, seconds)
 
+    def rounded(self, options: Plain) -> Plain | None:
+        return None if options.get("ship") == "float32" else {**options, "ship": "int8"}
+
     def probe(self, recipe: Recipe, dataset: Dataset) -> Probe | None:
         return None  # nothing is installed that knows a pair of languages
 
