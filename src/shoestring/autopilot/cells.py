@@ -97,7 +97,7 @@ class Work:
         ) as mates:
             in_time = self._trained(work, runs, mates)
             # What a mate left unfinished, because it failed there or was killed, is tried here.
-            while in_time and self.leads and mates.ended(self.clock, stop) and self._unfinished():
+            while self.leads and mates.ended(self.clock, stop) and in_time and self._unfinished():
                 in_time = self._trained(work, runs, mates)
         self._written()
 
