@@ -39,6 +39,11 @@ class Chosen:
     larger_words: str = ""
     rounded: bool = False  # whether bundles of its fits have whole numbers for weights at once
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the bundle of a fit, before anything follows it."""
+        return self.weight.small_bytes if self.rounded else self.weight.size_bytes
+
 
 @dataclass(frozen=True)
 class Record:

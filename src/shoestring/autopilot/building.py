@@ -223,7 +223,7 @@ class Work:
             limits=record.limits,
             network=found.network,
             words=found.words,
-            size_bytes=found.weight.small_bytes if found.rounded else found.weight.size_bytes,
+            size_bytes=found.size_bytes,
             small_bytes=found.weight.small_bytes,
             epoch_seconds=self._seconds().epoch(found),
             after_seconds=self._seconds().after(found),

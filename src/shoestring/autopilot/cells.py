@@ -187,7 +187,7 @@ class Work:
                         return False
                     late += most < LATE * self.plan.fit_seconds
                 try:
-                    done = work.fitted(run, self._seconds(cell.name, run))
+                    done = work.fitted(run, self._seconds(cell.name, run, most))
                 except RunError as error:
                     if not self.leads:
                         continue  # who leads tries it again, and notes what comes
@@ -231,7 +231,7 @@ class Work:
                     known = self._settled(cell, runs) or runs[cell.name].recipe
                     settled = replace(known, seed=seed)
                     run = replace(runs[cell.name], path=Path(), recipe=settled)
-                    seconds = self._seconds(cell.name, run)
+                    seconds = self._seconds(cell.name, run, self._each())
                     values = to_plain(fits.Cell(run, seconds, self.plan.held_out))
                     gpus = int(settled.device.startswith("cuda"))
                     job = Job(f"{cell.name}-{seed}", fits.CELL, values, cpus=threads, gpus=gpus)
@@ -249,9 +249,9 @@ class Work:
         finally:
             where.stop()
 
-    def _seconds(self, name: str, run: Run) -> float | None:
-        """Of a fit of this recipe, judging it aside; None: as many steps as the recipe says."""
-        most = self._each()
+    def _seconds(self, name: str, run: Run, most: float | None) -> float | None:
+        """Of a fit of this recipe, judging it aside, of which each fit that is left can have so
+        many at the `most`; None: as many steps as the recipe says."""
         if self.plan.fit_seconds is None or most is None:
             return None
         return cell_seconds.of_fit(self.plan, name, most, spent(run))

@@ -80,8 +80,7 @@ class Reserve:
     def rounding(self, found: Chosen) -> float:
         """Seconds of what makes the bundle keep to a limit of bytes, where it takes that."""
         most, without = self.record.limits.size_bytes, self.record.recipe.without
-        fits = found.rounded or most is None or found.weight.size_bytes <= most
-        if fits or QUANTIZE in without:
+        if most is None or found.size_bytes <= most or QUANTIZE in without:
             return 0.0
         return QUANTIZE_SECONDS + self.after(found)
 

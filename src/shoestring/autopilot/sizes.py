@@ -85,7 +85,7 @@ def _fitting(
         why = "the usual one for these data and seconds, for nothing limits it"
         told = f"about {usual.parameters:,} parameters"
         return usual, weight, Decision("network", plugins.spelled(usual.network), why, told)
-    rounds = "quantize" not in record.recipe.without
+    rounds = QUANTIZE not in record.recipe.without
     nearest: tuple[Candidate, Weight] | None = None
     for one in reversed(offered):
         if _hopeless(one, limits, rounds):

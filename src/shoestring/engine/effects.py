@@ -171,8 +171,7 @@ def contrast(cells: Sequence[Cell], weights: Sequence[float], spread: Spread) ->
     parts = [(s * c.variance, c.seeds - 1) for s, c in zip(shares, cells, strict=True)]
     own = sum(variance for variance, _ in parts)
     if own >= seed_variance * (1 - _ROUNDING):
-        below = sum(variance**2 / count for variance, count in parts)
-        seed_variance, freedom = own, min(freedom, own**2 / below) if below else freedom
+        seed_variance, freedom = own, min(freedom, _freedom(*parts) or freedom)
     seed_variance = max(seed_variance, residual)
     value = sum(w * c.quality for w, c in zip(weights, cells, strict=True))
     rows = [w * c.values_SB.mean(axis=0) for w, c in zip(weights, cells, strict=True)]
@@ -189,7 +188,8 @@ def contrast(cells: Sequence[Cell], weights: Sequence[float], spread: Spread) ->
     return Effect(
         value=value,
         error=sqrt(variance),
-        freedom=_freedom(seed_variance, freedom, example_variance, max(1, examples - 1)),
+        freedom=_freedom((seed_variance, freedom), (example_variance, max(1, examples - 1)))
+        or freedom,
         seed_error=sqrt(seed_variance),
         example_error=sqrt(example_variance),
         seeds=min(c.seeds for c in cells),
@@ -205,10 +205,11 @@ def of_runs(before: Cell, after: Cell) -> Effect:
     return Effect(value, error, max(1.0, examples - 1.0), 0.0, error, 1)
 
 
-def _freedom(first: float, first_freedom: float, second: float, second_freedom: float) -> float:
-    """Degrees of freedom of the sum of two estimated variances (Satterthwaite 1946)."""
-    below = first**2 / first_freedom + second**2 / second_freedom
-    return (first + second) ** 2 / below if below else first_freedom
+def _freedom(*parts: tuple[float, float]) -> float:
+    """Degrees of freedom of the sum of estimated variances, each with its own (Satterthwaite
+    1946); 0 where nothing varied."""
+    below = sum(variance**2 / freedom for variance, freedom in parts)
+    return sum(variance for variance, _ in parts) ** 2 / below if below else 0.0
 
 
 # --- several statements at once ------------------------------------------------------------------

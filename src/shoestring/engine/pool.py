@@ -122,7 +122,7 @@ class Pool:
         what it believes to need for a bundle (or for the steps that it asks for), and judges it.
         Raises Interrupted where somebody asked."""
         store.keep(run.path, self.halves.dataset.files)
-        budget, place = Budget(seconds), Local(run.recipe.device)
+        budget, place, before = Budget(seconds), Local(run.recipe.device), len(run.receipts)
         with (
             device.settled(run.recipe.threads or device.default_threads(), run.recipe.device),
             budget.meter() as meter,
@@ -133,8 +133,9 @@ class Pool:
         environment = device.environment(run.recipe.threads or 1, place.device)
         with budget.meter() as judging:
             run = self._judged(replace(run, environment=environment), weights)
-        run = remarks.remarked(run, weights, meter.cost, Quiet())
-        run = noted(run, "fit", cost=meter.cost, after=run.scores)
+        cost = remarks.fit_cost(meter.cost, run.receipts[before:])
+        run = remarks.remarked(run, weights, cost, Quiet())
+        run = noted(run, "fit", cost=cost, after=run.scores)
         return store.write_finished(noted(run, "judge", cost=judging.cost))
 
     def _judged(self, run: Run, weights: Mapping[str, torch.Tensor]) -> Run:

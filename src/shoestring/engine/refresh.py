@@ -17,7 +17,7 @@ from shoestring.core.protocols import Batch
 
 def normalizes(model: nn.Module) -> bool:
     """Whether a model keeps running statistics at all."""
-    return any(True for _ in _kept(model))
+    return bool(_kept(model))
 
 
 def statistics(
@@ -26,7 +26,7 @@ def statistics(
     """Sets the running statistics to the plain mean over the batches, of those normalisations
     that are in training mode: the others are not what averaging changed (of frozen parts, or
     folded into weights), and keep theirs. Modes and weights stay as they are."""
-    norms = [norm for norm in _kept(model) if norm.training]
+    norms = [norm for norm in _kept(model).values() if norm.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -44,15 +44,17 @@ def kept_by_all(
     """The normalisations whose statistics are the same in all of these weights: nothing was
     computed on them since the members have been of one kind, because they were frozen or folded
     away."""
-    for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            means = [weights[f"{name}.running_mean"] for weights in members]
-            variances = [weights[f"{name}.running_var"] for weights in members]
-            if all(torch.equal(one, found[0]) for found in (means, variances) for one in found):
-                yield module
+    for name, norm in _kept(model).items():
+        means = [weights[f"{name}.running_mean"] for weights in members]
+        variances = [weights[f"{name}.running_var"] for weights in members]
+        if all(torch.equal(one, found[0]) for found in (means, variances) for one in found):
+            yield norm
 
 
-def _kept(model: nn.Module) -> Iterator[_BatchNorm]:
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            yield module
+def _kept(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The normalisations that keep running statistics, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    }

@@ -127,7 +127,7 @@ class Transfer(Hook):
     def begin(self, model: torch.nn.Module, network: Network, run: Run) -> str:
         told = self._taken_over(model, network, run) if self.start else ""
         frozen = self._frozen(network.parts(model))
-        for _, weights in _weights(network.parts(model)[:frozen]):
+        for weights in _weights(network.parts(model)[:frozen]):
             for weight in weights:
                 weight.requires_grad_(False)
         if not any(w.ndim > 1 and w.requires_grad for w in model.parameters()):
@@ -143,17 +143,17 @@ class Transfer(Hook):
         return self.freeze != "none" or self.unfreeze != "none"
 
     def begin_step(self, model: torch.nn.Module, network: Network, progress: float) -> None:
-        if self.freeze != "none" or self.unfreeze != "none":
+        if self.whole_weights:
             parts = network.parts(model)
             learning = self._learning(parts, progress)
-            for place, (_, weights) in enumerate(_weights(parts)):
+            for place, weights in enumerate(_weights(parts)):
                 for weight in weights:
                     weight.requires_grad_(place >= learning)
 
     def set_modes(self, model: torch.nn.Module, network: Network, progress: float) -> None:
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        if self.freeze != "none" or self.unfreeze != "none":
+        if self.whole_weights:
             parts = network.parts(model)
             learning = self._learning(parts, progress)
             for place, (_, part) in enumerate(parts):
@@ -174,7 +174,7 @@ class Transfer(Hook):
                 "params": [w for w in weights if w.requires_grad],
                 "rate_factor": self.discriminative ** (len(parts) - 1 - place),
             }
-            for place, (_, weights) in enumerate(_weights(parts))
+            for place, weights in enumerate(_weights(parts))
         ]
         return [group for group in groups if group["params"]]
 
@@ -285,13 +285,13 @@ class Transfer(Hook):
 
 def _weights(
     parts: Sequence[tuple[str, torch.nn.Module]],
-) -> Iterator[tuple[torch.nn.Module, list[torch.nn.Parameter]]]:
-    """Each part with its weights; one that parts share belongs to the first of them."""
+) -> Iterator[list[torch.nn.Parameter]]:
+    """The weights of each part; one that parts share belongs to the first of them."""
     seen: set[int] = set()
     for _, part in parts:
         own = [weight for weight in part.parameters() if id(weight) not in seen]
         seen |= {id(weight) for weight in own}
-        yield part, own
+        yield own
 
 
 def _belongs(name: str, asked: str) -> bool:
